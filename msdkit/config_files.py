@@ -1,0 +1,211 @@
+"""Reading configs: base files, merging, overrides, and where each value came from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from msdkit.config import TOP, Node
+from msdkit.errors import ConfigError, listing
+
+COMMAND_LINE = "command line"
+YAML = (".yaml", ".yml")
+
+
+@dataclass
+class Layer:
+    """One source of values: a file or the command line."""
+
+    source: str
+    folder: Path
+    values: Node
+
+
+@dataclass
+class RawConfig:
+    """Merged values that nothing has checked yet, and the layers they came from."""
+
+    values: Node
+    layers: list[Layer]
+
+    def source_of(self, path: str) -> str:
+        """The last file that sets `path`, or else its nearest parent."""
+        parts = [p for p in re.split(r"[.\[\]]+", path) if p]
+        depths = [_depth(layer.values, parts) for layer in self.layers]
+        best = max(depths, default=0)
+        last = max((i for i, d in enumerate(depths) if d == best), default=None)
+        return self.layers[last].source if last is not None else "config"
+
+    @property
+    def label(self) -> str:
+        """A name for the experiment: its files' stems, `data` standing for its folder."""
+        files = [Path(layer.source) for layer in self.layers if layer.source != COMMAND_LINE]
+        named = [p for p in files if p.stem != "data"] or files
+        return named[-1].stem if named else "experiment"
+
+
+def load_raw(configs: Sequence[str | Path], overrides: Sequence[str] = ()) -> RawConfig:
+    """Read configs (each after its `base:` files), then `key=value` overrides, merged in order."""
+    layers = [layer for path in configs for layer in _read(Path(path), ())]
+    if not layers:
+        raise ConfigError("no config given; name a YAML file, such as configs/…/x.yaml")
+    values: Node = {}
+    for layer in layers:
+        values = merge(values, layer.values)
+    if overrides:
+        changes: Node = {}
+        for override in overrides:
+            key, value = parse_override(override)
+            set_path(values, key, value)
+            set_path(changes, key, value, strict=False)
+        layers.append(Layer(COMMAND_LINE, Path(), changes))
+    return RawConfig(_interpolate(values), layers)
+
+
+def _read(path: Path, above: tuple[Path, ...]) -> list[Layer]:
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    if path.resolve() in above:
+        raise ConfigError(f"{path}: `base` files form a circle: {' -> '.join(map(str, above))}")
+    if not path.is_file():
+        by = f" (named by `base` of {above[-1]})" if above else ""
+        raise ConfigError(f"config file {path} does not exist{by}")
+    try:
+        loaded = OmegaConf.load(path)
+        values = OmegaConf.to_container(loaded, resolve=False)
+    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:
+        raise ConfigError(f"{path}: not a YAML config: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(
+            f"{path}: expected a mapping of {listing(TOP)}, got {type(values).__name__}"
+        )
+    values = _localise({str(k): v for k, v in values.items()}, path.parent)
+    bases = values.pop("base", None) or []
+    bases = [bases] if isinstance(bases, str) else bases
+    chain = (*above, path.resolve())
+    layers = [layer for b in bases for layer in _read(path.parent / str(b), chain)]
+    return [*layers, Layer(str(path), path.parent, values)]
+
+
+def _localise(values: Node, folder: Path) -> Node:
+    """Write `${here}` and the files that configs name relative to themselves as paths."""
+
+    def walk(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {k: walk(v) for k, v in value.items()}
+        if isinstance(value, list):
+            return [walk(v) for v in value]
+        return value.replace("${here}", str(folder)) if isinstance(value, str) else value
+
+    values = walk(values)
+    plugins = values.get("plugins")
+    if isinstance(plugins, str):
+        plugins = values["plugins"] = [plugins]
+    if isinstance(plugins, list):
+        values["plugins"] = [
+            str((folder / p).resolve()) if isinstance(p, str) and p.endswith(".py") else p
+            for p in plugins
+        ]
+    teacher = values.get("teacher")
+    if isinstance(teacher, str) and teacher.endswith(YAML):
+        values["teacher"] = {"config": str((folder / teacher).resolve())}
+    return values
+
+
+def merge(base: Node, child: Node) -> Node:
+    """`child` over `base`; a node that names another plugin replaces the base's node."""
+    merged = deepcopy(base)
+    for key, value in child.items():
+        held = merged.get(key)
+        if key == "plugins" and isinstance(held, list) and isinstance(value, list):
+            merged[key] = list(dict.fromkeys([*held, *value]))
+        elif isinstance(held, dict) and isinstance(value, dict) and not _another(held, value):
+            merged[key] = merge(held, value)
+        else:
+            merged[key] = deepcopy(value)
+    return merged
+
+
+def _another(held: Node, value: Node) -> bool:
+    """Whether `value` is a different plugin, or a different kind of teacher, than `held`."""
+    kinds = ("name", "run", "config")
+    return any(k in value and value[k] != held.get(k) for k in kinds)
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """`a.b=1e-3` -> ("a.b", 0.001); values are YAML."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"override '{text}': expected key=value, such as train.lr=1e-3")
+    try:
+        parsed = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={value}"]), resolve=False)
+    except (YAMLError, OmegaConfBaseException) as error:
+        raise ConfigError(f"override '{text}': the value is not YAML ({error})") from error
+    assert isinstance(parsed, dict)
+    return key, parsed["value"]
+
+
+def set_path(values: Node, path: str, value: Any, *, strict: bool = True) -> None:
+    """Set `a.b.0.c` in nested dictionaries and lists; a name may stand for `{name: …}`."""
+    here: Any = values
+    *parents, last = path.split(".")
+    for part in parents:
+        if isinstance(here, list):
+            here = here[_index(here, part, path)]
+            continue
+        if isinstance(here.get(part), str) and part in ("task", "weighting", "masking"):
+            here[part] = {"name": here[part]}
+        if strict and part in here and not isinstance(here[part], dict | list | None):
+            raise ConfigError(f"override '{path}': '{part}' is {here[part]!r}, not a mapping")
+        if here.get(part) is None:
+            here[part] = {}
+        here = here[part]
+    if isinstance(here, list):
+        here[_index(here, last, path)] = value
+    else:
+        here[last] = value
+
+
+def _index(items: list[Any], part: str, path: str) -> int:
+    if not part.isdigit() or int(part) >= len(items):
+        raise ConfigError(f"override '{path}': expected an index below {len(items)}, got '{part}'")
+    return int(part)
+
+
+def _interpolate(values: Node) -> Node:
+    """Resolve `${seed}` and `${oc.env:NAME}`; no other resolver runs."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    config = OmegaConf.create(values)
+    for resolver in re.findall(r"\$\{\s*([\w.]+)\s*:", OmegaConf.to_yaml(config)):
+        if resolver != "oc.env":
+            raise ConfigError(f"resolver '{resolver}' is not allowed; accepted: oc.env, ${{here}}")
+    try:
+        resolved = OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"interpolation: {' '.join(str(error).split())}") from error
+    assert isinstance(resolved, dict)
+    return resolved  # type: ignore[return-value]
+
+
+def _depth(values: Any, parts: list[str]) -> int:
+    """How many of the path's parts exist below `values`."""
+    for depth, part in enumerate(parts):
+        if isinstance(values, list) and part.isdigit() and int(part) < len(values):
+            values = values[int(part)]
+        elif isinstance(values, dict) and part in values:
+            values = values[part]
+        else:
+            return depth
+    return len(parts)

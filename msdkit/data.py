@@ -1,0 +1,237 @@
+"""From raw examples to batches: ids, encoded labels, and processed modalities read from disk."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from msdkit.errors import DataError, listing, suggest
+from msdkit.feature_store import FeatureStore, FeatureStoreWriter
+from msdkit.progress import bar
+from msdkit.types import Batch, Example, Task
+from msdkit.types import Sequence as Padded
+
+CHUNK = 512  # raw values handed to a processor at once
+
+
+def encode_label(label: Any, task: Task, names: Sequence[str]) -> Any:
+    """A class index for single labels, else float32 `[C]`; DataError on what is not in `names`."""
+    if task == "single_label":
+        return _class_index(label, names)
+    if isinstance(label, Mapping):
+        row = np.zeros(len(names), np.float32)
+        for name, score in label.items():
+            row[_class_index(name, names)] = score
+        return row
+    if isinstance(label, list | tuple | set) and all(isinstance(x, str) for x in label):
+        return encode_label(dict.fromkeys(label, 1.0), task, names)
+    row = np.asarray(label, np.float32)
+    if row.shape != (len(names),):
+        raise DataError(f"expected {len(names)} numbers, one per class, got shape {row.shape}")
+    return row
+
+
+def _class_index(label: Any, names: Sequence[str]) -> int:
+    if isinstance(label, str):
+        if label not in names:
+            raise DataError(
+                f"unknown label '{label}'. {suggest(label, names)}Known: {listing(names)}"
+            )
+        return list(names).index(label)
+    index = int(label)
+    if not 0 <= index < len(names) or index != label:
+        raise DataError(f"unknown label {label!r}; class indices are 0 to {len(names) - 1}")
+    return index
+
+
+class RawSplit:
+    """The checked examples of one split. Text and paths stay in memory, arrays in the data set.
+
+    limit: only the first examples (`--tiny`).
+    """
+
+    def __init__(self, dataset: Any, split: str, task: Task, limit: int | None = None) -> None:
+        self.dataset, self.split, self.task = dataset, split, task
+        self.label_names = list(dataset.label_names)
+        self.modalities = tuple(dataset.modalities)
+        count = min(len(dataset), limit or len(dataset))
+        if count == 0:
+            raise DataError(f"split '{split}' of {type(dataset).__name__} is empty")
+        self.ids: list[str] = []
+        self._raws: dict[str, list[Any]] = {m: [] for m in self.modalities}
+        labels = [self._take(i) for i in range(count)]
+        if len(set(self.ids)) < count:
+            twice = next(i for n, i in enumerate(self.ids) if i in self.ids[:n])
+            raise DataError(f"split '{split}': the id '{twice}' stands twice")
+        self.labels: Tensor | None = None
+        if all(y is not None for y in labels):
+            self.labels = torch.from_numpy(np.stack([np.asarray(y) for y in labels]))
+        elif split == "train":
+            i = next(n for n, y in enumerate(labels) if y is None)
+            raise DataError(f"split 'train': example '{self.ids[i]}' has no label")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def _take(self, i: int) -> Any:
+        example: Example = self.dataset[i]
+        self.ids.append(str(example.id))
+        for modality in self.modalities:
+            if modality not in example.raw:
+                given = listing(example.raw)
+                raise DataError(
+                    f"example '{example.id}' has no modality '{modality}', only {given}"
+                )
+            raw = example.raw[modality]
+            self._raws[modality].append(raw if isinstance(raw, str) else None)
+        if example.label is None:
+            return None
+        try:
+            return encode_label(example.label, self.task, self.label_names)
+        except (DataError, TypeError, ValueError) as error:
+            raise DataError(f"split '{self.split}', example '{example.id}': {error}") from error
+
+    def raw(self, i: int, modality: str) -> Any:
+        """The raw value of one example's modality."""
+        held = self._raws[modality][i]
+        return self.dataset[i].raw[modality] if held is None else held
+
+    def raws(self, modality: str) -> Iterator[Any]:
+        """The raw values of one modality, in order."""
+        return (self.raw(i, modality) for i in range(len(self)))
+
+
+class ModelInputs:
+    """What one model reads of a split: each modality processed once, then memory-mapped."""
+
+    def __init__(self, raw: RawSplit, processors: Mapping[str, Any], cache: Path) -> None:
+        self.raw, self.processors = raw, dict(processors)
+        self._stores: dict[str, FeatureStore] = {}
+        self._rows: dict[str, np.ndarray] = {}
+        parts = []
+        for modality, processor in self.processors.items():
+            try:
+                keys = [processor.key(value) for value in raw.raws(modality)]
+                store = processed_store(raw, modality, processor, keys, cache)
+            except DataError as error:
+                raise DataError(f"split '{raw.split}', modality '{modality}': {error}") from error
+            self._stores[modality], self._rows[modality] = store, store.rows(keys)
+            parts += [modality, processor.fingerprint(), *keys]
+        self.fingerprint = digest(*parts)
+
+    @property
+    def random(self) -> list[str]:
+        """The modalities whose processors transform training data at random."""
+        return [m for m, p in self.processors.items() if p.random]
+
+    def batch(self, indices: Sequence[int], augment: bool = False) -> dict[str, Padded]:
+        """{modality: values [B, L] or [B, L, D], mask [B, L]} of the examples at `indices`."""
+        inputs = {}
+        for modality, store in self._stores.items():
+            processor = self.processors[modality]
+            if augment and processor.random:
+                arrays = [processor.augment(self.raw.raw(i, modality)) for i in indices]
+                inputs[modality] = pad(arrays)
+            else:
+                values, mask = store.gather(self._rows[modality][np.asarray(indices)])
+                inputs[modality] = Padded(torch.from_numpy(values), torch.from_numpy(mask))
+        return inputs
+
+
+def processed_store(
+    raw: RawSplit, modality: str, processor: Any, keys: Sequence[str], cache: Path
+) -> FeatureStore:
+    """The feature store of a processed modality, computed on the first call."""
+    first: dict[str, int] = {}
+    for i, key in enumerate(keys):
+        first.setdefault(key, i)
+    folder = cache / "processed" / digest(processor.fingerprint(), *first)
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        dtype = storage_dtype(processor)
+        dim = 1 if dtype == "int32" else processor.modality.size
+        with FeatureStoreWriter(folder, dim, dtype) as writer:
+            left = [key for key in first if key not in writer]
+            what = f"{type(processor).__name__} {raw.split} {modality}"
+            with bar(len(first), what, "items", len(first) - len(left)) as advance:
+                for start in range(0, len(left), CHUNK):
+                    part = left[start : start + CHUNK]
+                    arrays = processor.batch([raw.raw(first[key], modality) for key in part])
+                    for key, array in zip(part, arrays, strict=True):
+                        writer.add(key, array)
+                    advance(len(part))
+            writer.finish()
+    store = FeatureStore(folder)
+    store.verify()
+    return store
+
+
+def storage_dtype(processor: Any) -> Any:
+    """int32 for tokens; for features what the processor says, fp32 by default."""
+    if processor.modality.kind == "tokens":
+        return "int32"
+    return getattr(processor, "dtype", None) or "fp32"
+
+
+def pad(arrays: Sequence[np.ndarray]) -> Padded:
+    """[L_i] or [L_i, D] arrays -> values [B, L] or [B, L, D], mask [B, L]; empty places are 0."""
+    lengths = np.array([len(a) for a in arrays])
+    longest = int(lengths.max(initial=0))
+    values = np.zeros((len(arrays), longest, *arrays[0].shape[1:]), arrays[0].dtype)
+    for row, array in zip(values, arrays, strict=True):
+        row[: len(array)] = array
+    mask = np.arange(longest) < lengths[:, None]
+    return Padded(torch.from_numpy(values), torch.from_numpy(mask))
+
+
+def digest(*parts: str) -> str:
+    """A short name for the content of several strings."""
+    state = hashlib.blake2b(digest_size=12)
+    for part in parts:
+        state.update(part.encode("utf-8", "surrogatepass") + b"\0")
+    return state.hexdigest()
+
+
+class Split:
+    """One split as the trainer and the evaluation read it: a map-style data set of batches.
+
+    teacher_logits: {view: `[N, C]`} from the cache; teacher_inputs: for a live teacher.
+    """
+
+    def __init__(
+        self,
+        inputs: ModelInputs,
+        *,
+        teacher_inputs: ModelInputs | None = None,
+        teacher_logits: Mapping[str, Tensor] | None = None,
+        augment: bool = False,
+    ) -> None:
+        self.inputs, self.teacher_inputs = inputs, teacher_inputs
+        self.teacher_logits, self.augment = teacher_logits, augment
+        self.ids, self.labels = inputs.raw.ids, inputs.raw.labels
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        index = torch.as_tensor(indices)
+        return Batch(
+            ids=[self.ids[i] for i in indices],
+            inputs=self.inputs.batch(indices, self.augment),
+            labels=None if self.labels is None else self.labels[index],
+            teacher_logits=None
+            if self.teacher_logits is None
+            else {view: values[index] for view, values in self.teacher_logits.items()},
+            teacher_inputs=None
+            if self.teacher_inputs is None
+            else self.teacher_inputs.batch(indices, self.augment),
+        )
+
+    def __getitem__(self, index: int) -> Batch:
+        return self.__getitems__([index])

@@ -1,0 +1,1 @@
+"""Data sets: raw examples with one entry per modality."""

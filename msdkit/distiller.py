@@ -1,0 +1,241 @@
+"""The maths of one distillation step: the only place where losses and weights are combined."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from msdkit.errors import ConfigError
+from msdkit.types import (
+    MULTIMODAL,
+    Batch,
+    ModelOutput,
+    StepOutput,
+    Task,
+    View,
+    WeightingInput,
+    default_views,
+)
+
+Outputs = dict[str, ModelOutput]
+
+
+@dataclass
+class Term:
+    """One entry of the config's `distill` list.
+
+    loss `(student, teacher, labels) -> [B]`, called per view, or once with dictionaries when its
+    `scope` is "views"; weight multiplies it; views: where it applies (None: the multimodal view and
+    each modality alone); target: the teacher's view to imitate (None: the student's own view);
+    ramp: steps over which the weight grows linearly from 0.
+    """
+
+    loss: nn.Module
+    weight: float = 1.0
+    views: Sequence[str] | None = None
+    target: str | None = None
+    ramp: int = 0
+    name: str = field(default="")
+
+    def __post_init__(self) -> None:
+        self.name = self.name or type(self.loss).__name__
+
+    def factor(self, step: int) -> float:
+        """weight · ramp at this step."""
+        return self.weight * min(1.0, step / self.ramp) if self.ramp else self.weight
+
+    @property
+    def whole(self) -> bool:
+        """Whether the loss reads all views at once."""
+        return getattr(self.loss, "scope", "view") == "views"
+
+
+class Distiller(nn.Module):
+    """total = mean_i [task_weight · task_i + Σ_v w_iv · Σ_k weight_k · ramp_k · loss_kiv].
+
+    Modality-specific distillation after Jin et al., Findings of EMNLP 2021 (arXiv 2101.01881).
+    Works in any training loop; `total` of its output is what to minimise. The teacher is frozen
+    and stays outside of `parameters()` and `state_dict()`.
+
+    Args:
+        student: a model `(inputs, views, features) -> {view: ModelOutput}`.
+        teacher: the like; None when batches bring `teacher_logits` or nothing is distilled.
+        task_loss: `(logits, labels) -> [B]`; None leaves the labels unused.
+        terms: what is distilled; none trains the student alone.
+        weighting: `WeightingInput -> [B, V]`; None weighs each view 1.
+        modalities: their names; None takes the student's.
+        modality_dropout: the probability of hiding each modality from the student's multimodal
+            view, drawn per example in training; at most one is hidden.
+    """
+
+    def __init__(
+        self,
+        student: nn.Module,
+        *,
+        teacher: nn.Module | None = None,
+        task_loss: nn.Module | None = None,
+        terms: Sequence[Term] = (),
+        weighting: nn.Module | None = None,
+        modalities: Sequence[str] | None = None,
+        task: Task = "single_label",
+        task_weight: float = 1.0,
+        modality_dropout: Mapping[str, float] | None = None,
+    ) -> None:
+        super().__init__()
+        self.student, self.task_loss, self.weighting = student, task_loss, weighting
+        self.losses = nn.ModuleList(t.loss for t in terms)
+        self.terms, self.task, self.task_weight = list(terms), task, task_weight
+        self.modalities = tuple(modalities if modalities is not None else student.modalities)  # type: ignore[arg-type]
+        self.modality_dropout = dict(modality_dropout or {})
+        self._frozen = [teacher.eval().requires_grad_(False)] if teacher is not None else []
+        self.views = distilled_views([t.views for t in terms], self.modalities)
+        hook = getattr(weighting, "teacher_views", None)
+        wanted = [*(hook(self.modalities) if hook and terms else []), *targets(self.terms)]
+        self.teacher_views = merge_views(self.views if terms else [], wanted, self.modalities)
+        needs = [n for loss in self.losses for n in getattr(loss, "needs", ())]
+        self.features = tuple(dict.fromkeys(needs))
+
+    @property
+    def teacher(self) -> nn.Module | None:
+        """The live teacher, if there is one."""
+        return self._frozen[0] if self._frozen else None
+
+    def forward(self, batch: Batch, step: int = 0) -> StepOutput:
+        """Batch of B -> StepOutput; `step` counts optimizer updates from 0"""
+        students = self._student_outputs(batch)
+        teachers = self._teacher_outputs(batch) if self.terms else {}
+        logits = {v.name: students[v].logits for v in self.views}
+        task = self._task(logits[MULTIMODAL], batch.labels)
+        terms = {
+            name: self._term(term, students, teachers, batch.labels)
+            for name, term in zip(self.term_names, self.terms, strict=True)
+        }
+        distill = task.new_zeros(len(batch), len(self.views))
+        for term, values in zip(self.terms, terms.values(), strict=True):
+            distill = distill + term.factor(step) * values
+        weights = self._weights(batch, teachers, logits, distill, step)
+        total = (self.task_weight * task + (weights * distill).sum(1)).mean()
+        return StepOutput(total, task, distill, weights, terms, logits)
+
+    @property
+    def term_names(self) -> list[str]:
+        """The terms' names, numbered where one stands twice."""
+        names = [t.name for t in self.terms]
+        return [n if names.count(n) == 1 else f"{n}_{i}" for i, n in enumerate(names)]
+
+    def _task(self, logits: Tensor, labels: Tensor | None) -> Tensor:
+        if self.task_loss is None:
+            return logits.new_zeros(len(logits), dtype=torch.float32)
+        if labels is None:
+            raise ConfigError("the task loss needs labels, and this batch has none")
+        return self.task_loss(logits, labels)
+
+    def _student_outputs(self, batch: Batch) -> Outputs:
+        if not (self.training and self.modality_dropout):
+            return _named(self.student(batch.inputs, self.views, self.features), batch)
+        rest = self.views[1:]
+        outputs = self.student(batch.inputs, rest, self.features) if rest else {}
+        outputs[MULTIMODAL] = self._with_hidden_modalities(batch)
+        return _named(outputs, batch)
+
+    def _with_hidden_modalities(self, batch: Batch) -> ModelOutput:
+        """The student's answer to a batch in which single modalities are hidden at random."""
+        draw, edge, parts, rows = torch.rand(len(batch)), 0.0, [], []
+        groups: list[tuple[View, Tensor]] = []
+        for modality, p in self.modality_dropout.items():
+            seen = View(f"without_{modality}", set(self.modalities) - {modality})
+            groups.append((seen, (draw >= edge) & (draw < edge + p)))
+            edge += p
+        groups.append((self.views[0], draw >= edge))
+        for view, chosen in groups:
+            index = chosen.nonzero().squeeze(1)
+            if len(index):
+                inputs = {m: s.rows(index.to(s.mask.device)) for m, s in batch.inputs.items()}
+                parts.append(self.student(inputs, [view], self.features)[view])
+                rows.append(index)
+        back = torch.cat(rows).argsort()
+        pooled = {
+            k: torch.cat([p.features[k] for p in parts])[back.to(parts[0].logits.device)]
+            for k in self.features
+            if k == "pooled"
+        }
+        logits = torch.cat([p.logits for p in parts])
+        return ModelOutput(logits[back.to(logits.device)], pooled)
+
+    def _teacher_outputs(self, batch: Batch) -> Outputs:
+        if batch.teacher_logits is not None:
+            return _named({v: ModelOutput(x) for v, x in batch.teacher_logits.items()}, batch)
+        if self.teacher is None:
+            raise ConfigError("distillation needs a teacher, or batches with teacher_logits")
+        inputs = batch.inputs if batch.teacher_inputs is None else batch.teacher_inputs
+        with torch.no_grad():
+            return _named(self.teacher(inputs, self.teacher_views, self.features), batch)
+
+    def _term(
+        self, term: Term, students: Outputs, teachers: Outputs, labels: Tensor | None
+    ) -> Tensor:
+        """[B, V]: the loss of each view, zero where the term does not apply."""
+        zero = students[MULTIMODAL].logits.new_zeros(len(students[MULTIMODAL].logits))
+        if term.whole:
+            first = term.loss(students, teachers, labels)
+            return torch.stack([first] + [zero.to(first)] * (len(self.views) - 1), dim=1)
+        columns = []
+        wanted = set(term.views if term.views is not None else default_views(self.modalities))
+        for view in self.views:
+            target = term.target or view
+            used = view in wanted
+            columns.append(term.loss(students[view], teachers[target], labels) if used else zero)
+        return torch.stack([c.to(columns[0].dtype) for c in columns], dim=1)
+
+    def _weights(
+        self, batch: Batch, teachers: Outputs, logits: dict[str, Tensor], distill: Tensor, step: int
+    ) -> Tensor:
+        if self.weighting is None or not self.terms:
+            return torch.ones_like(distill)
+        labels = batch.labels if batch.labels is not None else distill.new_zeros(0)
+        given = WeightingInput(
+            teacher_logits={v: t.logits.detach() for v, t in teachers.items()},
+            student_logits={v: x.detach() for v, x in logits.items()},
+            losses=distill.detach(),
+            labels=labels,
+            views=self.views,
+            ids=batch.ids,
+            step=step,
+            task=self.task,
+        )
+        weights = self.weighting(given).detach()
+        if weights.shape != distill.shape:
+            raise ConfigError(
+                f"weighting {type(self.weighting).__name__} gave weights of shape "
+                f"{list(weights.shape)}, expected [B, V] = {list(distill.shape)}"
+            )
+        return weights
+
+
+def distilled_views(
+    wanted: Sequence[Sequence[str] | None], modalities: Sequence[str]
+) -> list[View]:
+    """The student's views: multimodal first, then all that a term names."""
+    names = [n for views in wanted for n in (default_views(modalities) if views is None else views)]
+    return merge_views([], [MULTIMODAL, *names], modalities)
+
+
+def merge_views(
+    first: Sequence[View], names: Sequence[str], modalities: Sequence[str]
+) -> list[View]:
+    """`first` and the views called `names`, each once."""
+    return list(dict.fromkeys([*first, *(View.parse(str(n), modalities) for n in names)]))
+
+
+def targets(terms: Sequence[Term]) -> list[str]:
+    """The teacher's views that terms name as their target."""
+    return [t.target for t in terms if t.target is not None]
+
+
+def _named(outputs: Mapping[str, ModelOutput], batch: Batch) -> Outputs:
+    for output in outputs.values():
+        output.ids = batch.ids
+    return dict(outputs)

@@ -1,0 +1,302 @@
+"""From a config to live objects and a finished run: the only place where plugins meet."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from msdkit.assets import cache_dir
+from msdkit.compatibility import DEFAULT_METRICS, declared, default_task, teacher_folder
+from msdkit.config import MODEL, TASK, TERM, ExperimentConfig, Node
+from msdkit.data import ModelInputs, RawSplit, Split
+from msdkit.distiller import Distiller, Term
+from msdkit.errors import ConfigError
+from msdkit.evaluation import Scores, metric_name, predict, score
+from msdkit.registry import DATASETS, LOSSES, MASKINGS, METRICS, MODELS, PROCESSORS, WEIGHTINGS
+from msdkit.saved_model import SavedModel, load
+from msdkit.teacher_cache import cached_logits
+from msdkit.trainer import Trainer, accelerator_for
+from msdkit.types import Modality, View, default_views
+
+__all__ = ["Experiment", "load"]
+
+TINY_EXAMPLES, TINY_STEPS = 64, 2
+RAW_PROCESSORS = {"text": "words", "image": "patches", "array": "array"}
+
+
+def seed_everything(seed: int) -> None:
+    """Seed torch, numpy and Python."""
+    torch.manual_seed(seed)
+    np.random.seed(seed % 2**32)
+    random.seed(seed)
+
+
+class Experiment:
+    """One config made live. Everything is built when first asked for.
+
+    tiny: a few examples and two steps, to try a config in seconds.
+    """
+
+    def __init__(self, config: ExperimentConfig, *, tiny: bool = False) -> None:
+        self.config = deepcopy(config)
+        self.limit = TINY_EXAMPLES if tiny else None
+        if tiny:
+            self.config.train.max_steps = TINY_STEPS
+        assert config.run_dir is not None
+        self.folder = Path(config.run_dir)
+        self.cache = cache_dir()
+        self.declared, self.task = declared(config.dataset)
+        self.names = tuple(self.declared)
+        self.metrics = config.evaluate.metrics or DEFAULT_METRICS[self.task]
+        self.metric = config.evaluate.metric or metric_name(self.metrics[0])
+        wanted = config.evaluate.views
+        self.views = (
+            default_views(self.names)
+            if wanted is None
+            else list(dict.fromkeys([default_views(self.names)[0], *self._parse(wanted)]))
+        )
+        self._raw: dict[str, RawSplit] = {}
+        self._inputs: dict[tuple[str, str], ModelInputs] = {}
+
+    def _parse(self, views: list[str]) -> list[View]:
+        return [View.parse(v, self.names) for v in views]
+
+    def raw(self, split: str) -> RawSplit:
+        """The checked raw examples of train, val or test."""
+        if split not in self._raw:
+            dataset = DATASETS.build(self.config.dataset, split=split)
+            self._raw[split] = RawSplit(dataset, split, self.task, self.limit)
+        return self._raw[split]
+
+    @property
+    def label_names(self) -> list[str]:
+        """The classes, from the training data."""
+        return self.raw("train").label_names
+
+    @cached_property
+    def accelerator(self) -> Any:
+        """accelerate's engine for the config's precision."""
+        return accelerator_for(self.config.train.precision)
+
+    @cached_property
+    def student(self) -> SavedModel:
+        """The model to train, with its processors fitted to the training data."""
+        seed_everything(self.config.seed)  # equal seeds, equal starts, whatever came before
+        return self._fresh(self.config.student)
+
+    def use_saved_student(self) -> None:
+        """Take the run's best model, with its processors, as the student."""
+        saved = load(self.folder)
+        saved.model.to(self.accelerator.device)
+        self.__dict__["student"] = saved
+
+    @cached_property
+    def teacher(self) -> SavedModel | None:
+        """The frozen teacher, answering views by the config's masking."""
+        node = self.config.teacher
+        if node is None:
+            return None
+        if "name" in node:
+            saved = self._fresh(node)
+        else:
+            folder = teacher_folder(node)
+            if not (folder / "best").exists() and not (folder / "model.json").exists():
+                how = f"run `msdkit run {node['config']}` first" if "config" in node else "train it"
+                raise ConfigError(f"teacher: there is no trained model in {folder}; {how}")
+            saved = load(folder, masking=self.config.masking)
+        self._check_teacher(saved)
+        saved.model.eval().requires_grad_(False).to(self.accelerator.device)
+        masking = getattr(saved.model, "masking", None)
+        if masking is not None and getattr(masking, "observes", False):
+            self._fit_masking(saved)
+        return saved
+
+    def _check_teacher(self, saved: SavedModel) -> None:
+        for what, mine, theirs in (
+            ("classes", self.label_names, saved.label_names),
+            ("modalities", sorted(self.names), sorted(saved.processors)),
+        ):
+            if list(mine) != list(theirs):
+                raise ConfigError(f"teacher: its {what} are {theirs}, the data set's are {mine}")
+
+    def _fit_masking(self, saved: SavedModel) -> None:
+        """The exact training means of the teacher's embeddings, for masking `mean`."""
+        inputs, size = self._model_inputs("teacher", "train"), self.config.evaluate.batch_size
+        count = len(inputs.raw)
+        model: Any = saved.model
+        model.fit_masking(
+            inputs.batch(range(i, min(i + size, count))) for i in range(0, count, size)
+        )
+
+    def _fresh(self, node: Node) -> SavedModel:
+        """A model from its node, initialised as its `init` says."""
+        plain, keys = MODEL.split(node)
+        nodes = {m: self._processor_node(m, keys.processors.get(m)) for m in self.names}
+        processors = {m: self._processor(m, n) for m, n in nodes.items()}
+        init = keys.init or {}
+        cls: Any = MODELS.get(plain["name"])
+        if "folder" in init:
+            plain = {**cls.parameters_from(init["folder"]), **plain}
+        model = MODELS.build(
+            plain,
+            modalities={m: p.modality for m, p in processors.items()},
+            num_classes=len(self.label_names),
+            masking=MASKINGS.build(self.config.masking),
+        )
+        self._initialise(model, init)
+        return SavedModel(
+            model,
+            plain,
+            self.config.masking,
+            processors,
+            nodes,
+            {m: k if isinstance(k, str) else "array" for m, k in self.declared.items()},
+            self.task,
+            self.label_names,
+            [str(Path(p).resolve()) if p.endswith(".py") else p for p in self.config.plugins],
+        )
+
+    def _initialise(self, model: Any, init: Mapping[str, Any]) -> None:
+        if "folder" in init:
+            model.load_folder(init["folder"])
+        elif "teacher_layers" in init:
+            if self.teacher is None:
+                raise ConfigError("init.teacher_layers needs a teacher")
+            model.load_teacher_layers(self.teacher.model, init["teacher_layers"])
+
+    def _processor_node(self, modality: str, node: Any) -> Node:
+        """The named processor, or the one that fits what the data set declares."""
+        if node is None:
+            kind = self.declared[modality]
+            kind = kind if isinstance(kind, str) else "array"
+            if kind not in RAW_PROCESSORS:
+                raise ConfigError(
+                    f"modality '{modality}' ({kind}) needs a processor in the model node, such as "
+                    f"processors: {{{modality}: {{name: features, store: PATH}}}}"
+                )
+            node = RAW_PROCESSORS[kind]
+        return {"name": node} if isinstance(node, str) else node
+
+    def _processor(self, modality: str, node: Node) -> Any:
+        kind = self.declared[modality]
+        given = kind if isinstance(kind, Modality) else None
+        processor = PROCESSORS.build(node, modality=given)
+        processor.fit(self.raw("train").raws(modality))
+        return processor
+
+    def _model_inputs(self, who: str, split: str) -> ModelInputs:
+        if (who, split) not in self._inputs:
+            saved = self.teacher if who == "teacher" else self.student
+            assert saved is not None
+            self._inputs[who, split] = ModelInputs(self.raw(split), saved.processors, self.cache)
+        return self._inputs[who, split]
+
+    def teacher_logits(self, split: str, views: list[View]) -> dict[str, Tensor]:
+        """{view: [N, C]} from the teacher cache, built when it is missing."""
+        assert self.teacher is not None
+        return cached_logits(
+            self.teacher.model,
+            self._model_inputs("teacher", split),
+            views,
+            nodes=self.teacher.digestible,
+            folder=self.cache,
+            batch_size=self.config.evaluate.batch_size,
+            device=self.accelerator.device,
+        )
+
+    @cached_property
+    def distiller(self) -> Distiller:
+        """The student with its losses and weights; the teacher too where there is no cache."""
+        config = self.config
+        task_node, task_keys = TASK.split(default_task(config))
+        dropout = config.train.modality_dropout
+        live = self.teacher is not None and not config.train.teacher_cache
+        return Distiller(
+            self.student.model,
+            teacher=self.teacher.model if live and self.teacher else None,
+            task_loss=LOSSES.build(task_node, **self._context),
+            terms=[self._term(node) for node in config.distill],
+            weighting=self._weighting(),
+            modalities=self.names,
+            task=self.task,
+            task_weight=task_keys.weight,
+            modality_dropout=dropout if isinstance(dropout, dict) else self._each(dropout),
+        )
+
+    @property
+    def _context(self) -> dict[str, Any]:
+        sizes = {"num_classes": len(self.label_names), "train_size": len(self.raw("train"))}
+        for who, saved in (("student", self.student), ("teacher", self.teacher)):
+            width = getattr(saved.model if saved else None, "width", None)
+            if width is not None:
+                sizes[f"{who}_dim"] = width
+        return sizes
+
+    def _each(self, probability: float) -> dict[str, float]:
+        return dict.fromkeys(self.names, probability) if probability else {}
+
+    def _term(self, node: Node) -> Term:
+        plain, keys = TERM.split(node)
+        return Term(LOSSES.build(plain, **self._context), **asdict(keys), name=plain["name"])
+
+    def _weighting(self) -> nn.Module | None:
+        return None if self.config.weighting is None else WEIGHTINGS.build(self.config.weighting)
+
+    def train_split(self) -> Split:
+        """Training examples with the teacher's logits, or its inputs where it runs live."""
+        distiller, inputs = self.distiller, self._model_inputs("student", "train")
+        if not distiller.terms:
+            return Split(inputs, augment=True)
+        fit = getattr(distiller.weighting, "fit", None)
+        if fit is not None:
+            logits = self.teacher_logits("train", distiller.teacher_views)
+            fit(logits, self.raw("train").labels, self.raw("train").ids)
+        if distiller.teacher is not None:
+            teacher_inputs = self._model_inputs("teacher", "train")
+            return Split(inputs, teacher_inputs=teacher_inputs, augment=True)
+        logits = self.teacher_logits("train", distiller.teacher_views)
+        return Split(inputs, teacher_logits=logits, augment=True)
+
+    def split(self, split: str) -> Split:
+        """Examples of one split for evaluation."""
+        return Split(self._model_inputs("student", split))
+
+    def trainer(self) -> Trainer:
+        """The training loop over this experiment."""
+        train, val = self.train_split(), self.split("val")
+        metric = METRICS.get(self.metric)
+        return Trainer(
+            self.distiller,
+            train,
+            config=self.config.train,
+            seed=self.config.seed,
+            folder=self.folder,
+            evaluate=lambda: self.evaluate(val)[1],
+            save_model=self.student.save,
+            metric=self.metric,
+            higher_is_better=getattr(metric, "higher_is_better", True),
+            accelerator=self.accelerator,
+        )
+
+    def evaluate(self, split: Split) -> tuple[dict[str, Tensor], Scores]:
+        """(logits per view, metrics per view) of the student."""
+        logits = predict(
+            self.student.model,
+            split,
+            self.views,
+            batch_size=self.config.evaluate.batch_size,
+            device=self.accelerator.device,
+            what=f"evaluate {split.inputs.raw.split}",
+        )
+        if split.labels is None:
+            return logits, {}
+        return logits, score(logits, split.labels, self.metrics, self.task)

@@ -1,0 +1,377 @@
+"""Memory-mapped sequences of features per key: regions, token states, audio frames, token ids.
+
+A store is a folder. `features.bin` holds the rows of all records, one after the other;
+`index.safetensors` holds the keys, where each record begins, a checksum of each record and, if the
+rows have places in a picture, their boxes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zlib
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import numpy as np
+
+from msdkit.errors import DataError
+
+DType = Literal["fp16", "fp32", "int32"]
+FORMAT = 1
+DATA, INDEX, JOURNAL, BOXES = "features.bin", "index.safetensors", "journal.jsonl", "boxes.bin"
+_NAMES = {"fp16": "float16", "fp32": "float32", "int32": "int32"}
+TYPES: dict[str, np.dtype] = {name: np.dtype(full) for name, full in _NAMES.items()}
+
+
+class FeatureStore:
+    """A finished store, read through a memory map; opening it reads the index only.
+
+    `store[key]` is one record as stored: `[L, D]`, or `[L]` for token ids. For training, ask once
+    for `rows(keys)`, then `gather` one batch after the other.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._index, about = _read_index(self.path)
+        self.dtype: DType = about["dtype"]
+        self.dim: int = about["dim"]
+        self.fingerprint: str = about["digest"]
+        self._offsets = self._index["offsets"]
+        self._check()
+        self.lengths: np.ndarray = np.diff(self._offsets)
+        self._data = _map(self.path / DATA, self.dtype, self._offsets[-1], self.dim)
+
+    def __repr__(self) -> str:
+        return f"FeatureStore('{self.path}': {len(self)} keys, {self.dtype}, dim {self.dim})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FeatureStore, (self.path,)  # a worker process maps the file itself
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, str) and _encode(key) in self._row_of
+
+    def __iter__(self) -> Iterator[str]:
+        return (key.decode("utf-8", "surrogatepass") for key in self._row_of)
+
+    def __getitem__(self, key: str) -> np.ndarray:
+        return self._data[self._span(self._row(key))]
+
+    def keys(self) -> list[str]:
+        """All keys, in the order in which they were added."""
+        return list(self)
+
+    def boxes(self, key: str) -> np.ndarray | None:
+        """float32 `[L, 4]`, or None in a store without boxes."""
+        return self._boxes(self._row(key))
+
+    def rows(self, keys: Iterable[str]) -> np.ndarray:
+        """int64 indices of keys, for `gather`."""
+        return np.array([self._row(key) for key in keys], np.int64)
+
+    def gather(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """[B] -> float32 [B, L, D] or int64 [B, L], mask bool [B, L]; padded with zeros."""
+        indices = np.asarray(indices)
+        lengths = self.lengths[indices]
+        positions = np.arange(lengths.max(initial=0))
+        mask = positions < lengths[:, None]
+        wanted = (self._offsets[indices][:, None] + positions)[mask]
+        values = _widen(np.take(self._data, wanted, axis=0))
+        if mask.all():
+            return values.reshape(*mask.shape, *values.shape[1:]), mask
+        padded = np.zeros((*mask.shape, *values.shape[1:]), values.dtype)
+        padded[mask] = values
+        return padded, mask
+
+    def verify(self) -> None:
+        """Compare all with the checksums; DataError naming the first damaged key."""
+        if _digest(self.dtype, self.dim, self._index) != self.fingerprint:
+            raise DataError(f"feature store {self.path}: {INDEX} is damaged; build it again")
+        for row, key in enumerate(self):
+            found = _checksum(self._data[self._span(row)], self._boxes(row))
+            if found != self._index["crc32"][row]:
+                raise DataError(f"feature store {self.path}: the record '{key}' is damaged")
+
+    @cached_property
+    def _row_of(self) -> dict[bytes, int]:
+        blob, ends = self._index["keys"].tobytes(), self._index["key_offsets"].tolist()
+        return {blob[a:b]: row for row, (a, b) in enumerate(pairwise(ends))}
+
+    def _row(self, key: str) -> int:
+        row = self._row_of.get(_encode(key))
+        if row is None:
+            raise DataError(f"feature store {self.path} ({len(self)} keys) has no key '{key}'")
+        return row
+
+    def _span(self, row: int) -> slice:
+        return slice(int(self._offsets[row]), int(self._offsets[row + 1]))
+
+    def _boxes(self, row: int) -> np.ndarray | None:
+        return self._index["boxes"][self._span(row)] if "boxes" in self._index else None
+
+    def _check(self) -> None:
+        index, rows = self._index, int(self._offsets[-1])
+        sizes = [len(index["crc32"]), len(self._offsets) - 1, len(index["key_offsets"]) - 1]
+        boxes = len(index.get("boxes", range(rows)))
+        descending = (np.diff(self._offsets) < 0).any()
+        if len({*sizes}) > 1 or descending or boxes != rows:
+            raise DataError(
+                f"feature store {self.path}: {INDEX} contradicts itself; build it again"
+            )
+        expected = rows * self.dim * TYPES[self.dtype].itemsize
+        found = (self.path / DATA).stat().st_size if (self.path / DATA).exists() else 0
+        if found != expected:
+            raise DataError(
+                f"feature store {self.path}: {DATA} has {found} bytes, expected {expected}; "
+                "it was cut off or belongs to another index"
+            )
+
+
+class FeatureStoreWriter:
+    """Builds a store, which appears under its name when it is finished and not before.
+
+    A build that was killed leaves `PATH.partial`; a writer opened with the same arguments goes on
+    after the last complete record. Leaving the `with` block without an error finishes the store.
+
+    dtype: "fp16" or "fp32" for rows `[L, dim]`, "int32" for token ids `[L]` with dim = 1.
+    boxes: whether each row has a box, float32 `[L, 4]`.
+    """
+
+    def __init__(
+        self, path: str | Path, dim: int, dtype: DType = "fp16", boxes: bool = False
+    ) -> None:
+        self.path, self.dim, self.dtype = Path(path), dim, dtype
+        if dtype not in TYPES or dim < 1 or (dtype == "int32" and dim != 1):
+            raise DataError(
+                f"feature store {path}: got dtype '{dtype}' with dim {dim}, expected fp16 or fp32 "
+                "with dim >= 1, or int32 with dim 1"
+            )
+        self._lengths: dict[bytes, int] = {}
+        self._crc: list[int] = []
+        self._row_bytes = {DATA: dim * TYPES[dtype].itemsize} | ({BOXES: 16} if boxes else {})
+        self._partial = self.path.with_name(self.path.name + ".partial")
+        self._files: dict[str, IO[bytes]] = {}
+        try:
+            self._open()
+            self._resume([FORMAT, dtype, dim, boxes])
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> FeatureStoreWriter:
+        return self
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        if error is None:
+            self.finish()
+        self.close()
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, str) and _encode(key) in self._lengths
+
+    def __len__(self) -> int:
+        return len(self._lengths)
+
+    def add(self, key: str, array: np.ndarray, boxes: np.ndarray | None = None) -> None:
+        """Append one record: `[L, dim]`, or integers `[L]`; DataError when it does not fit."""
+        if key in self:
+            raise DataError(f"feature store {self.path}: the key '{key}' was added twice")
+        where = f"feature store {self.path}, key '{key}'"
+        rows = _converted(where, np.asarray(array), self.dtype, self.dim)
+        if (boxes is None) == (BOXES in self._files):
+            raise DataError(f"{where}: boxes must be given for every record or for none")
+        places = None if boxes is None else _converted(f"{where}, boxes", boxes, "fp32", 4)
+        if places is not None and len(places) != len(rows):
+            raise DataError(f"{where}: got {len(places)} boxes for {len(rows)} rows")
+        self._write(DATA, rows.tobytes())
+        if places is not None:
+            self._write(BOXES, places.tobytes())
+        crc = _checksum(rows, places)
+        # last, so that what the journal names is complete
+        self._write(JOURNAL, json.dumps([key, len(rows), crc]).encode() + b"\n")
+        self._remember(key, len(rows), crc)
+
+    def finish(self) -> None:
+        """Write the index and give the store its name; does nothing on a finished store."""
+        if not self._files:
+            return
+        index = _make_index(self._lengths, self._crc)
+        digest = _digest(self.dtype, self.dim, index)
+        about = {"format": FORMAT, "dtype": self.dtype, "dim": self.dim, "digest": digest}
+        if BOXES in self._files:
+            places = (self._partial / BOXES).read_bytes()
+            index["boxes"] = np.frombuffer(places, np.float32).reshape(-1, 4)
+        os.fsync(self._files[DATA].fileno())
+        _write_index(self._partial / INDEX, index, about)
+        self.close()
+        self._partial.replace(self.path)
+        for name in (JOURNAL, BOXES):  # not earlier: a kill before the rename must lose nothing
+            (self.path / name).unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Stop here; what was added stays in `PATH.partial` for the next writer."""
+        for file in self._files.values():
+            file.close()
+        self._files = {}
+
+    def _open(self) -> None:
+        if not self.path.exists():
+            self._partial.mkdir(parents=True, exist_ok=True)
+            for name in (JOURNAL, *self._row_bytes):
+                self._files[name] = (self._partial / name).open("a+b")
+            _lock(self._files[JOURNAL], self._partial)
+        if self.path.exists():  # now, or since another writer let go of the lock
+            raise DataError(f"feature store {self.path} exists; delete it to build it again")
+
+    def _resume(self, header: list[Any]) -> None:
+        """Take over the complete records of an interrupted build; cut off what follows them."""
+        journal = self._files[JOURNAL]
+        for file in self._files.values():
+            file.seek(0)
+        begun = _entry(journal.readline())
+        if begun not in (None, header):
+            raise DataError(
+                f"{self._partial} was begun with [format, dtype, dim, boxes] = {begun}, not "
+                f"{header}; delete it to start anew"
+            )
+        end = journal.tell() if begun else 0
+        while self._take_over(_entry(journal.readline())):
+            end = journal.tell()
+        journal.truncate(end)
+        for name, width in self._row_bytes.items():
+            self._files[name].truncate(sum(self._lengths.values()) * width)
+        if not begun:
+            self._write(JOURNAL, json.dumps(header).encode() + b"\n")
+
+    def _take_over(self, entry: list[Any] | None) -> bool:
+        if entry is None:
+            return False
+        key, length, crc = entry
+        found = 0
+        for name, width in self._row_bytes.items():
+            found = zlib.crc32(self._files[name].read(length * width), found)
+        if found == crc:
+            self._remember(key, length, crc)
+        return found == crc
+
+    def _write(self, name: str, data: bytes) -> None:
+        self._files[name].write(data)
+        self._files[name].flush()
+
+    def _remember(self, key: str, length: int, crc: int) -> None:
+        self._lengths[_encode(key)] = length
+        self._crc.append(crc)
+
+
+def _encode(key: str) -> bytes:
+    return key.encode("utf-8", "surrogatepass")  # names of files may hold lone surrogates
+
+
+def _entry(line: bytes) -> list[Any] | None:
+    """A line of the journal, or None when it is not complete."""
+    return json.loads(line) if line.endswith(b"\n") else None
+
+
+def _lock(file: IO[bytes], path: Path) -> None:
+    """Keep other writers out until the file is closed, also by a kill."""
+    try:
+        import fcntl
+    except ImportError:  # not on Windows
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise DataError(f"{path} is being written by another process; wait for it") from None
+
+
+def _map(path: Path, dtype: str, rows: int, dim: int) -> np.ndarray:
+    shape = (int(rows),) if dtype == "int32" else (int(rows), dim)
+    if rows == 0:  # an empty file cannot be mapped
+        return np.empty(shape, TYPES[dtype])
+    # asarray: slices of the subclass np.memmap cost more than the copy of a record
+    return np.asarray(np.memmap(path, TYPES[dtype], mode="r", shape=shape))
+
+
+def _widen(values: np.ndarray) -> np.ndarray:
+    """float16 -> float32, int32 -> int64; float32 stays."""
+    if values.dtype == np.float16:
+        import torch  # more than twice as fast as numpy here
+
+        return torch.from_numpy(values).float().numpy()
+    return values.astype(np.int64) if values.dtype == np.int32 else values
+
+
+def _converted(where: str, array: np.ndarray, dtype: str, dim: int) -> np.ndarray:
+    """The array as it is stored; DataError when it has another form or cannot be held."""
+    kind, shape = ("iu", (len(array),)) if dtype == "int32" else ("f", (len(array), dim))
+    if array.dtype.kind not in kind or array.shape != shape:
+        wanted = "integers [L]" if dtype == "int32" else f"floats [L, {dim}]"
+        raise DataError(f"{where}: got {array.dtype} {list(array.shape)}, expected {wanted}")
+    with np.errstate(over="ignore"):
+        stored = np.ascontiguousarray(array, TYPES[dtype])
+    if dtype == "int32" and not (stored == array).all():
+        raise DataError(f"{where}: holds integers beyond 32 bits")
+    if dtype != "int32" and not np.isfinite(stored).all():
+        cause = "values beyond fp16; use fp32" if np.isfinite(array).all() else "NaN or infinity"
+        raise DataError(f"{where}: holds {cause}")
+    return stored
+
+
+def _checksum(rows: np.ndarray, boxes: np.ndarray | None) -> int:
+    crc = zlib.crc32(rows.tobytes())
+    return crc if boxes is None else zlib.crc32(boxes.tobytes(), crc)
+
+
+def _make_index(lengths: dict[bytes, int], crc: list[int]) -> dict[str, np.ndarray]:
+    def ends(sizes: list[int]) -> np.ndarray:
+        return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+
+    return {
+        "keys": np.frombuffer(b"".join(lengths), np.uint8),
+        "key_offsets": ends([len(key) for key in lengths]),
+        "offsets": ends(list(lengths.values())),
+        "crc32": np.array(crc, np.uint32),
+    }
+
+
+def _digest(dtype: str, dim: int, index: dict[str, np.ndarray]) -> str:
+    digest = hashlib.blake2b(f"{FORMAT} {dtype} {dim}".encode(), digest_size=16)
+    for name in ("keys", "key_offsets", "offsets", "crc32"):
+        digest.update(index[name].tobytes())
+    return digest.hexdigest()
+
+
+def _write_index(path: Path, index: dict[str, np.ndarray], about: dict[str, Any]) -> None:
+    from safetensors.numpy import save
+
+    # one entry: the order of several would change from run to run
+    data = save(index, metadata={"feature_store": json.dumps(about)})
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _read_index(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    from safetensors import SafetensorError, safe_open
+
+    if not (path / INDEX).is_file():
+        raise DataError(f"{path} is no feature store: {INDEX} is missing")
+    try:
+        with safe_open(path / INDEX, framework="numpy") as file:
+            about = json.loads((file.metadata() or {}).get("feature_store", "{}"))
+            index = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise DataError(f"feature store {path}: cannot read {INDEX}: {error}") from error
+    if about.get("format") != FORMAT:
+        raise DataError(
+            f"feature store {path}: format {about.get('format')}, this version reads {FORMAT}"
+        )
+    return index, about

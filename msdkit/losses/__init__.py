@@ -1,0 +1,1 @@
+"""Distillation and task losses; each returns one value per example."""

@@ -1,0 +1,1 @@
+"""Models: from sequences of each modality to logits, for any set of views."""

@@ -1,0 +1,1 @@
+"""Processors: from a raw modality to what models read."""

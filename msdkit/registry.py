@@ -1,0 +1,202 @@
+"""Registries of plugins whose signature is their schema.
+
+What stands after `*` in a plugin's signature comes from the config; what stands before it is handed
+over by the framework (the context).
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from msdkit.errors import ConfigError, listing, suggest
+from msdkit.schema import (
+    Problem,
+    config_parameters,
+    context_parameters,
+    nested_registry,
+    parameter_problems,
+)
+
+T = TypeVar("T", bound=type)
+
+
+class Registry:
+    """Plugins of one kind by name."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._classes: dict[str, type] = {}
+        self._lazy: dict[str, str] = {}
+
+    def __repr__(self) -> str:
+        return f"Registry({self.kind!r})"
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._classes or name in self._lazy
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted({*self._classes, *self._lazy}))
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Class decorator; ConfigError when another class owns the name already."""
+
+        def add(cls: T) -> T:
+            mine = f"{cls.__module__}:{cls.__qualname__}"
+            owner = self._lazy.get(name)
+            if name in self._classes:
+                held = self._classes[name]
+                owner = f"{held.__module__}:{held.__qualname__}"
+            if owner not in (None, mine):
+                raise ConfigError(
+                    f"{self.kind} '{name}' is registered twice: by {owner} and by {mine}"
+                )
+            self._classes[name] = cls
+            return cls
+
+        return add
+
+    def register_lazy(self, name: str, where: str) -> None:
+        """Announce the class at `where` ("package.module:Class"), imported when first asked for."""
+        self._lazy[name] = where
+
+    def get(self, name: str) -> type:
+        """The class; ConfigError with the nearest and the known names on a miss."""
+        if name not in self:
+            raise ConfigError(
+                f"unknown {self.kind} '{name}'. {suggest(name, self)}Known: {listing(self)}"
+            )
+        if name not in self._classes:
+            importlib.import_module(self._lazy[name].partition(":")[0])
+        return self._classes[name]
+
+    def parameters(self, name: str) -> dict[str, inspect.Parameter]:
+        """What the config may set: the keyword-only parameters, with resolved annotations."""
+        return config_parameters(self.get(name))
+
+    def validate(
+        self, node: Any, reserved: Mapping[str, inspect.Parameter] | None = None
+    ) -> list[Problem]:
+        """All that is wrong with a plugin node; `reserved` are keys of the framework."""
+        if isinstance(node, str):
+            node = {"name": node}
+        if not isinstance(node, Mapping):
+            return [("", f"expected a {self.kind} node such as {{name: …}}, got {node!r}")]
+        if not isinstance(node.get("name"), str):
+            return [("name", f"missing the name of the {self.kind}. Known: {listing(self)}")]
+        try:
+            known = {**self.parameters(node["name"]), **(reserved or {})}
+        except ConfigError as error:
+            return [("name", str(error))]
+        values = {k: v for k, v in node.items() if k != "name"}
+        return list(parameter_problems(f"{self.kind} '{node['name']}'", known, values))
+
+    def build(self, node: str | Mapping[str, Any], **context: Any) -> Any:
+        """An instance from `{"name": n, **parameters}`; a class gets the context that it names."""
+        node = {"name": node} if isinstance(node, str) else node
+        problems = self.validate(node)
+        if problems:
+            raise ConfigError("; ".join(f"{p}: {m}" if p else m for p, m in problems))
+        cls = self.get(node["name"])
+        known = self.parameters(node["name"])
+        values = {
+            key: _build_nested(known[key].annotation, value, context) if key in known else value
+            for key, value in node.items()
+            if key != "name"
+        }
+        return cls(**_context_for(cls, f"{self.kind} '{node['name']}'", context), **values)
+
+
+MODELS = Registry("model")
+DATASETS = Registry("dataset")
+PROCESSORS = Registry("processor")
+LOSSES = Registry("loss")
+WEIGHTINGS = Registry("weighting")
+MASKINGS = Registry("masking")
+METRICS = Registry("metric")
+REGISTRIES = {
+    "models": MODELS,
+    "datasets": DATASETS,
+    "processors": PROCESSORS,
+    "losses": LOSSES,
+    "weightings": WEIGHTINGS,
+    "maskings": MASKINGS,
+    "metrics": METRICS,
+}
+
+
+def _context_for(cls: type, where: str, context: Mapping[str, Any]) -> dict[str, Any]:
+    wanted = context_parameters(cls)
+    missing = [n for n, p in wanted.items() if p.default is p.empty and n not in context]
+    if missing:
+        raise ConfigError(
+            f"{where} asks for {', '.join(missing)} before `*`, which the framework does not hand "
+            f"over here (it hands over: {listing(context)}); config parameters stand after `*`"
+        )
+    return {n: context[n] for n in wanted if n in context}
+
+
+def _build_nested(annotation: Any, value: Any, context: Mapping[str, Any]) -> Any:
+    nested = nested_registry(annotation)
+    if nested is not None and isinstance(value, str | Mapping):
+        return nested.build(value, **context)
+    return value
+
+
+def load_plugins(plugins: list[str], folder: Path = Path()) -> None:
+    """Import the user's plugins: dotted modules, or `.py` files relative to `folder`."""
+    for plugin in plugins:
+        try:
+            _load_file(folder / plugin) if plugin.endswith(".py") else _load_module(plugin)
+        except ConfigError:
+            raise
+        except Exception as error:
+            raise ConfigError(f"plugin '{plugin}': {type(error).__name__}: {error}") from error
+
+
+def _load_module(name: str) -> None:
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)
+    importlib.import_module(name)
+
+
+def _load_file(path: Path) -> None:
+    path = path.resolve()
+    if not path.is_file():
+        raise ConfigError(f"plugin file {path} does not exist")
+    name = f"msdkit_plugin_{path.stem}_{abs(hash(path)):x}"
+    if name in sys.modules:
+        return
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+
+
+@cache
+def load_entry_points() -> None:
+    """Import the plugins of installed packages: the entry-point group `msdkit.plugins`."""
+    for entry in importlib.metadata.entry_points(group="msdkit.plugins"):
+        try:
+            entry.load()
+        except ConfigError:
+            raise
+        except Exception as error:
+            raise ConfigError(
+                f"entry point '{entry.name}' ({entry.value}) of group msdkit.plugins: "
+                f"{type(error).__name__}: {error}"
+            ) from error

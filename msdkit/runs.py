@@ -1,0 +1,197 @@
+"""Run folders: train an experiment, or go on with it, and write down what came out."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from msdkit.checkpoint import write_text
+from msdkit.config import ExperimentConfig
+from msdkit.cost import FLOP_EXAMPLES, SPEED_EXAMPLES, cost
+from msdkit.errors import ConfigError, DataError
+from msdkit.evaluation import agreement, prediction_rows, score, write_predictions
+from msdkit.experiment import Experiment, seed_everything
+from msdkit.logs import environment
+from msdkit.progress import bar, console
+from msdkit.saved_model import load
+from msdkit.types import MULTIMODAL
+
+CONFIG, ENVIRONMENT, RESULTS = "config.yaml", "environment.json", "results.json"
+PREDICTIONS, PREDICT_BATCH = "predictions.jsonl", 64
+
+
+def run(config: ExperimentConfig, *, tiny: bool = False) -> dict[str, Any]:
+    """Train (or continue), evaluate and write `results.json`; a finished run is only read.
+
+    ConfigError when the run folder belongs to another config.
+    """
+    experiment = Experiment(config, tiny=tiny)
+    folder = experiment.folder
+    _check_owner(folder, experiment.config)
+    if (folder / RESULTS).exists():
+        console().print(f"{folder} is finished; its results are shown")
+        return read_results(folder)
+    trainer = experiment.trainer()  # nothing is written before everything is known to fit
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / CONFIG).exists():
+        about = environment(config.seed)
+        write_text(folder / ENVIRONMENT, json.dumps(about, indent=1))
+        write_text(folder / CONFIG, resolved_yaml(experiment.config))
+    seed_everything(config.seed)
+    start = time.perf_counter()
+    trainer.fit()
+    results = {
+        "run_dir": str(folder),
+        "config": summary(experiment.config),
+        "steps": trainer.step,
+        "seconds_this_session": round(time.perf_counter() - start, 1),
+        **conclude(experiment),
+    }
+    write_text(folder / RESULTS, json.dumps(results, indent=1))
+    return results
+
+
+def conclude(experiment: Experiment) -> dict[str, Any]:
+    """Evaluate the best checkpoint on val and test, beside the teacher; write predictions."""
+    model: Any = experiment.student.model
+    model.load_folder(experiment.folder / "best")
+    splits = ["val", "test"] if experiment.config.evaluate.test else ["val"]
+    scores: dict[str, Any] = {}
+    for name in splits:
+        logits, found = experiment.evaluate(experiment.split(name))
+        scores[name] = {"student": found, **_beside_teacher(experiment, name, logits)}
+    last = experiment.split(splits[-1])
+    path = experiment.folder / PREDICTIONS
+    write_predictions(path, last, logits, experiment.task, experiment.label_names)
+    return {
+        "task": experiment.task,
+        "label_names": experiment.label_names,
+        "metric": experiment.metric,
+        "metrics": experiment.metrics,
+        "splits": scores,
+        "cost": costs(experiment, splits[-1]),
+    }
+
+
+def _beside_teacher(experiment: Experiment, split: str, logits: dict[str, Tensor]) -> Any:
+    """The teacher's own scores per view, and how often the student gives its answer."""
+    if experiment.teacher is None or not _may_cache(experiment):
+        return {}
+    theirs = experiment.teacher_logits(split, experiment.views)
+    labels = experiment.raw(split).labels
+    scores = {} if labels is None else score(theirs, labels, experiment.metrics, experiment.task)
+    equal = {v: agreement(logits[v], theirs[v], experiment.task) for v in experiment.views}
+    return {"teacher": scores, "agreement": equal}
+
+
+def _may_cache(experiment: Experiment) -> bool:
+    """A random masking or processor has no fixed answers to compare with."""
+    masking = getattr(experiment.teacher and experiment.teacher.model, "masking", None)
+    return getattr(masking, "deterministic", True)
+
+
+def costs(experiment: Experiment, split: str) -> dict[str, Any]:
+    """What the student and its teacher cost at inference."""
+    raw = experiment.raw(split)
+    count = min(len(raw), max(FLOP_EXAMPLES, SPEED_EXAMPLES))
+    examples = [{m: raw.raw(i, m) for m in raw.modalities} for i in range(count)]
+    found = {"student": cost(experiment.student, examples)}
+    if experiment.teacher is not None:
+        found["teacher"] = cost(experiment.teacher, examples)
+    return found
+
+
+def evaluate_run(folder: Path, split: str, views: list[str] | None = None) -> dict[str, Any]:
+    """Scores of a finished run's best model on a split; writes `evaluation-SPLIT.json` and
+    `predictions-SPLIT.jsonl` into the run folder."""
+    config = read_config(folder)
+    config.run_dir = str(folder)
+    if views is not None:
+        config.evaluate.views = views
+    experiment = Experiment(config)
+    experiment.use_saved_student()
+    data = experiment.split(split)
+    logits, scores = experiment.evaluate(data)
+    path = folder / f"predictions-{split}.jsonl"
+    write_predictions(path, data, logits, experiment.task, experiment.label_names)
+    write_text(folder / f"evaluation-{split}.json", json.dumps(scores, indent=1))
+    return scores
+
+
+def predict_file(folder: Path, file: Path, views: list[str] | None = None) -> list[str]:
+    """One JSON line for each line of `file`: id, prediction, probabilities per view."""
+    from msdkit.datasets.jsonl import read_examples
+
+    saved = load(folder)
+    views = views or [MULTIMODAL]
+    examples = list(read_examples(file, saved.raw_kinds))
+    lines: list[str] = []
+    with bar(len(examples), "predict", "ex") as advance:
+        for start in range(0, len(examples), PREDICT_BATCH):
+            part = examples[start : start + PREDICT_BATCH]
+            logits = saved.logits([e.raw for e in part], views)
+            rows = prediction_rows([e.id for e in part], logits, saved.task, saved.label_names)
+            lines += [json.dumps(row, ensure_ascii=False) for row in rows]
+            advance(len(part))
+    return lines
+
+
+def summary(config: ExperimentConfig) -> dict[str, Any]:
+    """The resolved config as plain values, without the folder that it is kept in."""
+    values = asdict(config)
+    values.pop("run_dir")
+    return values
+
+
+def resolved_yaml(config: ExperimentConfig) -> str:
+    """The resolved config as YAML that `msdkit run` reads again."""
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_yaml(OmegaConf.create(asdict(config)))
+
+
+def read_results(folder: Path) -> dict[str, Any]:
+    """`results.json` of a finished run; DataError when there is none."""
+    path = folder / RESULTS
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{folder} holds no finished run ({error})") from error
+
+
+def read_config(folder: Path) -> ExperimentConfig:
+    """The resolved config of a run folder."""
+    from msdkit.config_files import load_raw
+    from msdkit.validation import validate
+
+    if not (folder / CONFIG).is_file():
+        raise DataError(f"{folder} is no run folder: {CONFIG} is missing")
+    return validate(load_raw([folder / CONFIG])).require()
+
+
+def _check_owner(folder: Path, config: ExperimentConfig) -> None:
+    """ConfigError when the folder holds the run of another config."""
+    if not (folder / CONFIG).exists():
+        return
+    mine, theirs = _flat(summary(config)), _flat(summary(read_config(folder)))
+    other = [k for k in sorted({*mine, *theirs}) if mine.get(k) != theirs.get(k)]
+    if other:
+        changes = "; ".join(
+            f"{k}: {theirs.get(k)!r} there, {mine.get(k)!r} here" for k in other[:5]
+        )
+        raise ConfigError(
+            f"run_dir {folder} belongs to another config ({changes}); "
+            "choose another run_dir, or delete that folder"
+        )
+
+
+def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(values, dict):
+        parts = [_flat(v, f"{prefix}.{k}" if prefix else str(k)) for k, v in values.items()]
+        return {k: v for part in parts for k, v in part.items()}
+    return {prefix: values}

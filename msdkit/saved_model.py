@@ -1,0 +1,151 @@
+"""A model as a folder: weights, parameters and processors; all that inference needs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from msdkit.checkpoint import recover_folder, write_text
+from msdkit.config import Node
+from msdkit.data import pad
+from msdkit.errors import DataError
+from msdkit.functional import probabilities
+from msdkit.registry import MASKINGS, MODELS, PROCESSORS, load_entry_points, load_plugins
+from msdkit.types import MULTIMODAL, Modality, Task, View
+from msdkit.types import Sequence as Padded
+
+ABOUT = "model.json"
+WEIGHTS = "model.safetensors"
+
+
+@dataclass
+class SavedModel:
+    """A classifier with its processors: raw values in, probabilities out.
+
+    node: the model's plugin node, with every parameter that it was built with; raw_kinds: what the
+    data set said of each modality's raw values.
+    """
+
+    model: nn.Module
+    node: Node
+    masking: Node
+    processors: dict[str, Any]
+    processor_nodes: dict[str, Node]
+    raw_kinds: dict[str, str]
+    task: Task
+    label_names: list[str]
+    plugins: list[str] = field(default_factory=list)
+
+    @property
+    def modalities(self) -> dict[str, Modality]:
+        """What the model reads of each modality."""
+        return {name: p.modality for name, p in self.processors.items()}
+
+    @property
+    def digestible(self) -> dict[str, Any]:
+        """The nodes that, with the weights, decide what the model answers."""
+        return {"model": self.node, "masking": self.masking}
+
+    def save(self, folder: Path) -> None:
+        """Write `model.safetensors` and `model.json` into an existing folder."""
+        state = {k: v.detach().cpu().contiguous() for k, v in self.model.state_dict().items()}
+        save_file(state, folder / WEIGHTS)
+        about = {
+            "name": self.node["name"],
+            "params": {k: v for k, v in self.node.items() if k != "name"},
+            "masking": self.masking,
+            "modalities": {m: asdict(x) for m, x in self.modalities.items()},
+            "raw_kinds": self.raw_kinds,
+            "processors": self.processor_nodes,
+            "processor_states": {m: p.state() for m, p in self.processors.items()},
+            "task": self.task,
+            "label_names": self.label_names,
+            "plugins": self.plugins,
+        }
+        write_text(folder / ABOUT, json.dumps(about, indent=1))
+
+    def inputs(self, examples: Sequence[Mapping[str, Any]], views: Sequence[View]) -> Any:
+        """{modality: Sequence} of raw examples; modalities that no view reads may be absent."""
+        read = getattr(self.model, "read", None)
+        needed = read(views) if read else sorted(set().union(*(v.visible for v in views)))
+        inputs: dict[str, Padded] = {}
+        for modality in needed:
+            missing = [i for i, example in enumerate(examples) if modality not in example]
+            if missing:
+                raise DataError(f"example {missing[0]} has no '{modality}', which {views} need")
+            processor = self.processors[modality]
+            inputs[modality] = pad(processor.batch([e[modality] for e in examples]))
+        return inputs
+
+    def logits(
+        self, examples: Sequence[Mapping[str, Any]], views: Sequence[str] = (MULTIMODAL,)
+    ) -> dict[str, Tensor]:
+        """B raw examples -> {view: [B, C]}"""
+        parsed = [View.parse(v, self.processors) for v in views]
+        self.model.eval()
+        device = next(self.model.parameters()).device
+        with torch.inference_mode():
+            inputs = {m: s.to(device) for m, s in self.inputs(examples, parsed).items()}
+            outputs = self.model(inputs, parsed)
+        return {v: outputs[v].logits for v in parsed}
+
+    def predict(
+        self, examples: Sequence[Mapping[str, Any]], view: str = MULTIMODAL
+    ) -> list[dict[str, float]]:
+        """B raw examples `{modality: text | path | array}` -> {class: probability} for each."""
+        shares = probabilities(self.task, self.logits(examples, [view])[view])
+        return [dict(zip(self.label_names, row, strict=True)) for row in shares.tolist()]
+
+
+def load(folder: str | Path, masking: Node | None = None) -> SavedModel:
+    """Load a run folder's best model, or a folder with `model.json` and `model.safetensors`.
+
+    masking: how hidden modalities are removed, if not as in training.
+    """
+    folder = Path(folder)
+    if not (folder / ABOUT).exists():
+        recover_folder(folder / "best")
+        folder = folder / "best"
+    try:
+        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{folder} holds no saved model ({error}); give a run's folder") from error
+    load_entry_points()
+    load_plugins(about["plugins"])
+    node = {"name": about["name"], **about["params"]}
+    masking = masking or about["masking"]
+    processors = {
+        m: PROCESSORS.build(n, modality=_held(about, m)) for m, n in about["processors"].items()
+    }
+    for name, processor in processors.items():
+        processor.load_state(about["processor_states"][name])
+    model = MODELS.build(
+        node,
+        modalities={name: Modality(**x) for name, x in about["modalities"].items()},
+        num_classes=len(about["label_names"]),
+        masking=MASKINGS.build(masking),
+    )
+    model.load_folder(folder)
+    return SavedModel(
+        model.eval(),
+        node,
+        masking,
+        processors,
+        about["processors"],
+        about["raw_kinds"],
+        about["task"],
+        about["label_names"],
+        about["plugins"],
+    )
+
+
+def _held(about: dict[str, Any], modality: str) -> Modality | None:
+    """The declared Modality of an array modality, as the `array` processor takes it."""
+    return Modality(**about["modalities"][modality])

@@ -1,0 +1,145 @@
+"""Signatures as schemas: which parameters a class takes, and what is wrong with given values."""
+
+from __future__ import annotations
+
+import inspect
+import types
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from functools import cache
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from msdkit.errors import listing, suggest
+
+Problem = tuple[str, str]  # (path below the node, message)
+
+
+@cache
+def config_parameters(cls: type) -> dict[str, inspect.Parameter]:
+    """The keyword-only parameters of a class, with resolved annotations."""
+    if cls.__init__ is object.__init__:  # type: ignore[misc]
+        return {}
+    hints = get_type_hints(cls.__init__, include_extras=True)  # type: ignore[misc]
+    return {
+        name: p.replace(annotation=hints.get(name, Any))
+        for name, p in inspect.signature(cls).parameters.items()
+        if p.kind is p.KEYWORD_ONLY or p.kind is p.VAR_KEYWORD
+    }
+
+
+@cache
+def context_parameters(cls: type) -> dict[str, inspect.Parameter]:
+    """The parameters before `*`, which the framework hands over."""
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return {n: p for n, p in inspect.signature(cls).parameters.items() if p.kind in kinds}
+
+
+def parameter_problems(
+    where: str, known: Mapping[str, inspect.Parameter], values: Mapping[str, Any]
+) -> Iterator[Problem]:
+    """All that is wrong with `values` for the parameters `known`."""
+    named = {n: p for n, p in known.items() if p.kind is not p.VAR_KEYWORD}
+    for key, value in values.items():
+        if key in named:
+            for path, message in value_problems(named[key].annotation, value):
+                yield _join(key, path), message
+        elif len(named) == len(known):
+            accepted = f"Accepted: {listing(named)}" if named else "It takes no parameters"
+            yield str(key), f"{where} has no parameter '{key}'. {suggest(key, named)}{accepted}"
+    for key, p in named.items():
+        if p.default is p.empty and key not in values:
+            yield key, f"{where} needs '{key}' ({describe(p.annotation)})"
+
+
+def value_problems(annotation: Any, value: Any) -> Iterator[Problem]:
+    """All that is wrong with one value: plugin nodes and dataclasses are looked into."""
+    origin, args = get_origin(annotation), get_args(annotation)
+    nested = nested_registry(annotation)
+    if nested is not None:
+        if isinstance(value, str | Mapping) or value is None:
+            yield from nested.validate(value)
+    elif is_dataclass(annotation) and isinstance(value, Mapping):
+        known = config_parameters(annotation)  # type: ignore[arg-type]
+        yield from parameter_problems("this section", known, value)
+    elif origin in (Union, types.UnionType) and value is not None and _only(args) is not None:
+        yield from value_problems(_only(args), value)
+    elif origin is list and isinstance(value, list):
+        for i, item in enumerate(value):
+            yield from ((_join(str(i), p), m) for p, m in value_problems(args[0], item))
+    elif origin is dict and isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from ((_join(str(key), p), m) for p, m in value_problems(args[1], item))
+    elif is_dataclass(annotation):
+        yield (
+            "",
+            f"expected a mapping of {listing(f.name for f in fields(annotation))}, got {value!r}",
+        )
+    else:
+        yield from (("", message) for message in type_problems(annotation, value))
+
+
+def _only(alternatives: tuple[Any, ...]) -> Any:
+    """The one alternative beside None, if there is just one."""
+    rest = [a for a in alternatives if a is not type(None)]
+    return rest[0] if len(rest) == 1 else None
+
+
+def _join(key: str, path: str) -> str:
+    return f"{key}.{path}" if path else key
+
+
+def type_problems(annotation: Any, value: Any) -> list[str]:
+    """What keeps `value` from being an `annotation` (strict: no string becomes a number)."""
+    from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
+
+    if annotation is Any:
+        return []
+    try:
+        TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True)).validate_python(
+            value, strict=True
+        )
+    except PydanticUserError:  # classes with their own configuration cannot take ours
+        return []
+    except ValidationError:
+        return [f"expected {describe(annotation)}, got {value!r}"]
+    return []
+
+
+def describe(annotation: Any) -> str:
+    """An annotation as a person would write it."""
+    nested = nested_registry(annotation)
+    if nested is not None:
+        return f"a {nested.kind} node"
+    if annotation in (Any, inspect.Parameter.empty):
+        return "any value"
+    origin, args = get_origin(annotation), get_args(annotation)
+    if is_dataclass(annotation):
+        return f"mapping of {listing(f.name for f in fields(annotation))}"
+    if origin is Annotated:
+        limits = " and ".join(filter(None, map(_limit, args[1:])))
+        return f"{describe(args[0])} {limits}".strip()
+    if origin is Literal:
+        return " or ".join(map(repr, args))
+    if origin in (Union, types.UnionType):
+        return " or ".join(map(describe, args))
+    if origin is list:
+        return f"list of ({describe(args[0])})"
+    if origin is dict:
+        return f"mapping from {describe(args[0])} to ({describe(args[1])})"
+    if annotation is dict:
+        return "mapping"
+    return "null" if annotation is type(None) else inspect.formatannotation(annotation)
+
+
+def _limit(constraint: Any) -> str:
+    signs = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
+    return next(
+        (f"{s} {getattr(constraint, n)}" for n, s in signs.items() if hasattr(constraint, n)), ""
+    )
+
+
+def nested_registry(annotation: Any) -> Any:
+    """The registry in `Annotated[Thing, REGISTRY]`: such a parameter is a plugin node itself."""
+    if get_origin(annotation) is Annotated:
+        return next((m for m in get_args(annotation)[1:] if hasattr(m, "validate")), None)
+    return None

@@ -1,0 +1,205 @@
+"""Studies: several configs over several seeds, and paired differences with intervals."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from msdkit.checkpoint import write_text
+from msdkit.config import ExperimentConfig
+from msdkit.config_files import load_raw
+from msdkit.data import encode_label
+from msdkit.errors import ConfigError, listing
+from msdkit.evaluation import metric_name
+from msdkit.progress import console, track
+from msdkit.registry import METRICS
+from msdkit.runs import PREDICTIONS, run
+from msdkit.tables import markdown, study_tables
+from msdkit.types import MULTIMODAL, Task
+from msdkit.validation import listed, validate
+
+RESAMPLES = 1000
+LEVEL = 95  # per cent
+
+
+def compare(
+    configs: Sequence[str],
+    bases: Sequence[str] = (),
+    overrides: Sequence[str] = (),
+    *,
+    seeds: int = 1,
+    baseline: str | None = None,
+    out: Path = Path("runs/compare"),
+    tiny: bool = False,
+) -> dict[str, Any]:
+    """Run every config with seeds 0 … seeds − 1 (finished runs are reused) and compare them.
+
+    Writes `compare.json`, `compare.csv` and `compare.md` into `out`. baseline: a method's name;
+    the first that distils on the multimodal view alone (`kd`) or else the first config.
+    """
+    if seeds < 1:
+        raise ConfigError(f"--seeds: expected 1 or more, got {seeds}")
+    methods = _methods(configs, bases, overrides)
+    baseline = baseline or ("kd" if "kd" in methods else next(iter(methods)))
+    if baseline not in methods:
+        raise ConfigError(f"--baseline: no method '{baseline}'; there are: {listing(methods)}")
+    runs: dict[str, list[dict[str, Any]]] = {}
+    for name, config in methods.items():
+        for seed in range(seeds):
+            console().print(f"── {name}, seed {seed}")
+            folder = str(out / name / f"seed{seed}")
+            runs.setdefault(name, []).append(
+                run(replace(config, seed=seed, run_dir=folder), tiny=tiny)
+            )
+    study = summarise(runs, baseline, next(iter(methods.values())).dataset["name"])
+    _write(study, out)
+    return study
+
+
+def _methods(
+    configs: Sequence[str], bases: Sequence[str], overrides: Sequence[str]
+) -> dict[str, ExperimentConfig]:
+    """{stem of the file: its config over the bases}; every config is checked before any runs."""
+    methods: dict[str, ExperimentConfig] = {}
+    for path in configs:
+        name = Path(path).stem
+        if name in methods:
+            raise ConfigError(f"two configs are called '{name}'; a study names methods by file")
+        found = validate(load_raw([*bases, path], overrides))
+        methods[name] = found.require()
+        blocking = [note for note in found.notes if note.blocks]
+        if blocking:
+            raise ConfigError(listed("thing still to make", blocking))
+    if not methods:
+        raise ConfigError("compare needs at least one config")
+    return methods
+
+
+def summarise(
+    runs: Mapping[str, Sequence[dict[str, Any]]], baseline: str, dataset: str
+) -> dict[str, Any]:
+    """Scores per method over seeds, and paired differences from the baseline."""
+    first = runs[baseline][0]
+    split = list(first["splits"])[-1]
+    study: dict[str, Any] = {
+        "dataset": dataset,
+        "split": split,
+        "metric": first["metric"],
+        "baseline": baseline,
+        "seeds": len(runs[baseline]),
+        "methods": {},
+        "differences": [],
+    }
+    teacher = next(
+        (r for rs in runs.values() for r in rs if r["splits"][split].get("teacher")), None
+    )
+    if teacher is not None:
+        scores = teacher["splits"][split]["teacher"]
+        listed_scores = {v: {m: [x] for m, x in row.items()} for v, row in scores.items()}
+        about = {"scores": listed_scores, "agreement": [], "cost": teacher["cost"]["teacher"]}
+        study["methods"]["teacher"] = about
+    for name, results in runs.items():
+        study["methods"][name] = _method(results, split)
+    study["examples"] = len(_answers(first)[1])
+    study["differences"] = _differences(runs, baseline)
+    return study
+
+
+def _method(results: Sequence[dict[str, Any]], split: str) -> dict[str, Any]:
+    found = [r["splits"][split] for r in results]
+    student = found[0]["student"]
+    return {
+        "scores": {
+            v: {m: [f["student"][v][m] for f in found] for m in row} for v, row in student.items()
+        },
+        "agreement": [f["agreement"][MULTIMODAL] for f in found if "agreement" in f],
+        "cost": results[0]["cost"]["student"],
+        "runs": [r["run_dir"] for r in results],
+    }
+
+
+def _answers(result: Mapping[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+    """(multimodal probabilities [N, C], labels) from a run's predictions."""
+    path = Path(result["run_dir"]) / PREDICTIONS
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    if any(row["label"] is None for row in rows):
+        raise ConfigError(f"{path}: a comparison needs labels")
+    shares = torch.tensor([row["probabilities"][MULTIMODAL] for row in rows])
+    names = result["label_names"]
+    labels = [np.asarray(encode_label(row["label"], result["task"], names)) for row in rows]
+    return shares, torch.from_numpy(np.stack(labels))
+
+
+def _differences(
+    runs: Mapping[str, Sequence[dict[str, Any]]], baseline: str
+) -> list[dict[str, Any]]:
+    """Each method minus the baseline, per metric: mean and a paired bootstrap interval.
+
+    Each resample draws examples and seeds with replacement, the same for both methods (Efron and
+    Tibshirani, 1993, chapter 13: percentile interval).
+    """
+    if len(runs) < 2:
+        return []
+    metrics = list(runs[baseline][0]["metrics"])
+    values = {name: _resampled(results, metrics) for name, results in runs.items()}
+    found = []
+    for name in (n for n in runs if n != baseline):
+        for m, node in enumerate(metrics):
+            difference = values[name][:, m] - values[baseline][:, m]
+            tail = (100 - LEVEL) / 2
+            low, high = np.percentile(difference[1:], [tail, 100 - tail])
+            about = {"mean": float(difference[0]), "low": float(low), "high": float(high)}
+            found.append({"method": name, "metric": metric_name(node), **about})
+    return found
+
+
+def _resampled(results: Sequence[dict[str, Any]], metrics: Sequence[Any]) -> np.ndarray:
+    """[1 + RESAMPLES, metrics]: the metrics over all examples and seeds, then of each resample."""
+    answers, draw = [_answers(r) for r in results], np.random.default_rng(0)
+    count, seeds, task = len(answers[0][1]), len(answers), results[0]["task"]
+
+    def measure(rows: Any, chosen: Sequence[int]) -> list[float]:
+        parts = [_measure(answers[s][0][rows], answers[s][1][rows], metrics, task) for s in chosen]
+        return list(np.mean(parts, axis=0))
+
+    table = [measure(slice(None), range(seeds))]
+    name = Path(results[0]["run_dir"]).parent.name
+    for _ in track(range(RESAMPLES), RESAMPLES, f"bootstrap {name}", "resamples"):
+        rows = torch.from_numpy(draw.integers(count, size=count))
+        table.append(measure(rows, draw.integers(seeds, size=seeds).tolist()))
+    return np.asarray(table)
+
+
+def _measure(
+    shares: torch.Tensor, labels: torch.Tensor, metrics: Sequence[Any], task: Task
+) -> list[float]:
+    values = []
+    for node in metrics:
+        metric = METRICS.build(node, num_classes=shares.shape[1], task=task)
+        metric.update(shares, labels)
+        values.append(metric.compute())
+    return values
+
+
+def _write(study: Mapping[str, Any], out: Path) -> None:
+    """The study as JSON, CSV (one line per table row) and Markdown."""
+    tables = study_tables(study)
+    write_text(out / "compare.json", json.dumps(study, indent=1))
+    text = "\n".join(f"### {title}\n\n{markdown(head, rows)}" for title, head, rows in tables)
+    write_text(out / "compare.md", text)
+    file = io.StringIO()
+    writer = csv.writer(file)
+    writer.writerow(["method", "seed", "view", "metric", "value"])
+    for name, found in study["methods"].items():
+        for view, row in found["scores"].items():
+            for metric, values in row.items():
+                writer.writerows([name, i, view, metric, v] for i, v in enumerate(values))
+    write_text(out / "compare.csv", file.getvalue())

@@ -1,0 +1,131 @@
+"""Results as tables for the terminal and as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Rows = Sequence[Sequence[str]]
+
+
+def print_table(title: str, header: Sequence[str], rows: Rows) -> None:
+    """A table on standard output."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for i, name in enumerate(header):
+        table.add_column(name, justify="left" if i == 0 else "right")
+    for row in rows:
+        table.add_row(*row)
+    console = Console()
+    console.print(table, width=None if console.is_terminal else 180)
+
+
+def markdown(header: Sequence[str], rows: Rows) -> str:
+    """The same table as Markdown."""
+    rule = ["---", *["---:"] * (len(header) - 1)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in [header, rule, *rows]) + "\n"
+
+
+def views_table(models: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], Rows]:
+    """{model: {view: {metric: value}}} -> a row for each model and view."""
+    metrics = list(next(iter(next(iter(models.values())).values())))
+    rows = [
+        [name, view, *(f"{found[m]:.3f}" for m in metrics)]
+        for name, views in models.items()
+        for view, found in views.items()
+    ]
+    return ["model", "view", *metrics], rows
+
+
+def print_views(title: str, models: Mapping[str, Mapping[str, Any]]) -> None:
+    """Scores per model and view."""
+    kept = {name: views for name, views in models.items() if views}
+    if kept:
+        print_table(title, *views_table(kept))
+
+
+def big(number: float) -> str:
+    """12345678 -> 12.3 M"""
+    for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if number >= size:
+            return f"{number / size:.1f}{unit}"
+    return f"{number:.0f}"
+
+
+def cost_cells(cost: Mapping[str, float]) -> list[str]:
+    """Parameters, FLOPs per example and examples a second as table cells."""
+    speed = f"{cost['examples_per_second']:.0f}"
+    return [big(cost["parameters"]), big(cost["flops_per_example"]), speed]
+
+
+def print_run(results: Mapping[str, Any]) -> None:
+    """Scores, costs and the folder of one run."""
+    for split, found in results["splits"].items():
+        models = {k: found[k] for k in ("student", "teacher") if found.get(k)}
+        print_views(f"{split}", models)
+    rows = [[name, *cost_cells(c)] for name, c in results["cost"].items()]
+    print_table("cost at inference", ["model", "parameters", "FLOPs/example", "examples/s"], rows)
+    print(f"run folder: {results['run_dir']}")
+
+
+def spread(values: Sequence[float]) -> str:
+    """mean ± sd (n − 1) of several seeds, or the one value."""
+    mean = sum(values) / len(values)
+    if len(values) == 1:
+        return f"{mean:.3f}"
+    deviation = (sum((v - mean) ** 2 for v in values) / (len(values) - 1)) ** 0.5
+    return f"{mean:.3f} ± {deviation:.3f}"
+
+
+def print_study(study: Mapping[str, Any]) -> None:
+    """The comparison and the paired differences."""
+    for title, header, rows in study_tables(study):
+        print_table(title, header, rows)
+
+
+def study_tables(study: Mapping[str, Any]) -> list[tuple[str, list[str], Rows]]:
+    """(title, header, rows) of the methods and of their differences from the baseline."""
+    methods: Mapping[str, Any] = study["methods"]
+    any_scores = next(iter(methods.values()))["scores"]
+    metrics = list(any_scores["multimodal"])
+    views = [v for v in any_scores if v != "multimodal"]
+    metric, n = study["metric"], study["examples"]
+    header = ["method", *metrics, "parameters", "FLOPs/example", "examples/s", "agrees w/ teacher"]
+    header += [f"{metric} {v} only" for v in views]
+    rows = []
+    for name, found in methods.items():
+        scores = found["scores"]
+        cells = [spread(scores["multimodal"][m]) for m in metrics]
+        agree = spread(found["agreement"]) if found["agreement"] else "–"
+        alone = [spread(scores[v][metric]) for v in views]
+        rows.append([name, *cells, *cost_cells(found["cost"]), agree, *alone])
+    title = f"{study['dataset']}: {study['split']} split, {n:,} examples, {study['seeds']} seed(s)"
+    tables: list[tuple[str, list[str], Rows]] = [(title, header, rows)]
+    if study["differences"]:
+        head = ["method", "metric", f"difference from {study['baseline']}", "95 % interval", ""]
+        lines = [_difference_cells(d) for d in study["differences"]]
+        tables.append(("paired differences", head, lines))
+    return tables
+
+
+def _difference_cells(d: Mapping[str, Any]) -> list[str]:
+    said = "" if d["low"] > 0 or d["high"] < 0 else "not established"
+    interval = f"[{d['low']:+.3f}, {d['high']:+.3f}]"
+    return [d["method"], d["metric"], f"{d['mean']:+.3f}", interval, said]
+
+
+def print_stats(name: str, stats: Mapping[str, Any]) -> None:
+    """Counts, labels and text lengths of a data set."""
+    splits = list(stats["splits"]) if "splits" in stats else list(stats)
+    found = stats.get("splits", stats)
+    keys = list(found[splits[0]])
+    rows = [[k, *(_short(found[s].get(k)) for s in splits)] for k in keys]
+    print_table(name, ["", *splits], rows)
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "\n".join(f"{k}: {_short(v)}" for k, v in value.items())
+    return f"{value:,.2f}" if isinstance(value, float) else str(value)

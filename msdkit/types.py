@@ -1,0 +1,193 @@
+"""The contracts between msdkit and its plugins.
+
+Shapes: B batch, V views, C classes, L tokens or regions, D feature width, H hidden width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+
+from annotated_types import Ge, Gt, Le
+
+from msdkit.errors import ConfigError, listing, suggest
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+PositiveFloat = Annotated[float, Gt(0)]
+PositiveInt = Annotated[int, Gt(0)]
+NonNegativeFloat = Annotated[float, Ge(0)]
+NonNegativeInt = Annotated[int, Ge(0)]
+Fraction = Annotated[float, Ge(0), Le(1)]
+
+Task = Literal["single_label", "multi_label", "soft_target"]
+TASKS: tuple[Task, ...] = ("single_label", "multi_label", "soft_target")
+MULTIMODAL = "multimodal"
+
+
+@dataclass(frozen=True)
+class Modality:
+    """What a model reads of one modality.
+
+    kind: "tokens" (ids, embedded by the model) or "features" (float rows).
+    size: the vocabulary of tokens, the width D of features.
+    """
+
+    kind: Literal["tokens", "features"]
+    size: int
+
+
+@dataclass
+class Example:
+    """One raw example: text, the path of a file, int `[L]` or float `[L, D]` for each modality."""
+
+    id: str
+    raw: dict[str, Any]
+    label: Any = None
+
+
+class Sequence(NamedTuple):
+    """A padded batch of one modality: values int `[B, L]` or float `[B, L, D]`; mask bool `[B, L]`,
+    true where the position holds something."""
+
+    values: Tensor
+    mask: Tensor
+
+    def to(self, device: torch.device | str) -> Sequence:
+        return Sequence(
+            self.values.to(device, non_blocking=True), self.mask.to(device, non_blocking=True)
+        )
+
+    def rows(self, index: Tensor) -> Sequence:
+        """The examples at `index`."""
+        return Sequence(self.values[index], self.mask[index])
+
+
+class View(str):
+    """A named set of visible modalities. It is its own name, so it works as a key of dictionaries.
+
+    `multimodal` shows all, `text` shows text alone, `without_text` all but text.
+    """
+
+    visible: frozenset[str]
+
+    def __new__(cls, name: str, visible: Iterable[str]) -> View:
+        view = super().__new__(cls, name)
+        view.visible = frozenset(visible)
+        return view
+
+    def __getnewargs__(self) -> tuple[str, frozenset[str]]:  # type: ignore[override]
+        return (str(self), self.visible)
+
+    @property
+    def name(self) -> str:
+        return str(self)
+
+    @classmethod
+    def parse(cls, name: str, modalities: Iterable[str]) -> View:
+        """The view called `name` of examples with these modalities; ConfigError on any other."""
+        modalities = tuple(modalities)
+        known = {v.name: v for v in known_views(modalities)}
+        if name not in known:
+            raise ConfigError(
+                f"unknown view '{name}'. {suggest(name, known)}Known: {listing(known)}"
+            )
+        return known[name]
+
+
+def default_views(modalities: Iterable[str]) -> list[View]:
+    """The multimodal view, then each modality alone."""
+    modalities = tuple(modalities)
+    return [View(MULTIMODAL, modalities), *(View(m, [m]) for m in modalities)]
+
+
+def known_views(modalities: Iterable[str]) -> list[View]:
+    """The default views, then every leave-one-out view."""
+    modalities = tuple(modalities)
+    rest = [View(f"without_{m}", set(modalities) - {m}) for m in modalities]
+    return default_views(modalities) + (rest if len(modalities) > 1 else [])
+
+
+@dataclass
+class ModelOutput:
+    """What a model gives for one view.
+
+    logits `[B, C]`; features, only those asked for: "pooled" `[B, H]`, "hidden.i" `[B, L, H]`
+    (0 = embeddings), "attention.i" `[B, heads, L, L]` (scores before softmax), "value.i";
+    mask bool `[B, L]` of the sequence that the features run over; ids of the examples.
+    """
+
+    logits: Tensor
+    features: dict[str, Tensor] = field(default_factory=dict)
+    mask: Tensor | None = None
+    ids: list[str] | None = None
+
+
+@dataclass
+class Batch:
+    """What the distiller reads for one step.
+
+    labels int `[B]` (class index), float `[B, C]` (multi-hot or soft targets) or None;
+    teacher_logits: {view: `[B, C]`} from the cache; teacher_inputs: a live teacher's own inputs.
+    """
+
+    ids: list[str]
+    inputs: dict[str, Sequence]
+    labels: Tensor | None = None
+    teacher_logits: dict[str, Tensor] | None = None
+    teacher_inputs: dict[str, Sequence] | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch on another device."""
+
+        def move(tensors: dict[str, Any] | None) -> dict[str, Any] | None:
+            return None if tensors is None else {k: v.to(device) for k, v in tensors.items()}
+
+        return replace(
+            self,
+            inputs=move(self.inputs) or {},
+            labels=None if self.labels is None else self.labels.to(device),
+            teacher_logits=move(self.teacher_logits),
+            teacher_inputs=move(self.teacher_inputs),
+        )
+
+
+@dataclass
+class WeightingInput:
+    """What a weighting may look at.
+
+    teacher_logits, student_logits: {view: `[B, C]`}, detached; losses `[B, V]`, the distill losses
+    before weighting, detached; labels as in `Batch`; views: the V distilled views, multimodal
+    first; ids of the examples; step counts optimizer updates from 0.
+    """
+
+    teacher_logits: dict[str, Tensor]
+    student_logits: dict[str, Tensor]
+    losses: Tensor
+    labels: Tensor
+    views: list[View]
+    ids: list[str]
+    step: int
+    task: Task
+
+
+@dataclass
+class StepOutput:
+    """One step's result.
+
+    total: the scalar to minimise; task `[B]`; distill `[B, V]`, the sum of the terms; weights
+    `[B, V]`; terms: {term: `[B, V]`}, each before its weight; logits: {view: `[B, C]`}.
+    """
+
+    total: Tensor
+    task: Tensor
+    distill: Tensor
+    weights: Tensor
+    terms: dict[str, Tensor]
+    logits: dict[str, Tensor]

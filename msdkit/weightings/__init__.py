@@ -1,0 +1,1 @@
+"""Weightings: how much each view counts, for each example."""

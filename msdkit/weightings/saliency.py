@@ -1,0 +1,120 @@
+"""Saliency weights: each example counts a view by how much the teacher depends on what it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from msdkit.errors import ConfigError
+from msdkit.functional import divergence, margin, task_loss
+from msdkit.registry import WEIGHTINGS
+from msdkit.types import (
+    MULTIMODAL,
+    NonNegativeFloat,
+    PositiveFloat,
+    WeightingInput,
+    known_views,
+)
+from msdkit.weightings.base import Weighting
+
+Score = Literal["kl", "loss", "margin"]
+
+
+@WEIGHTINGS.register("saliency")
+class Saliency(Weighting):
+    """Weights per example from the teacher's dependence on each modality.
+
+    by: "removal": r_m(x) = D(teacher(x) ‖ teacher(x without m)), large = salient,
+    s_m = max(0, r_m); "fidelity": f_m(x) = D(teacher(x) ‖ teacher(only m)), small = m alone
+    explains the answer, s_m = −f_m.
+    score: D is "kl" (nats), "loss" (task loss without minus with, nats; may be negative) or
+    "margin" (the label's logit margin with minus without).
+    map: from the score to the weight at `temperature` τ. removal: "tanh" tanh(s/τ), "sigmoid"
+    2σ(s/τ) − 1, "exp" 1 − exp(−s/τ), "softmax" over the single views; fidelity: "exp" exp(s/τ) and
+    "softmax". None: "tanh" for removal, "exp" for fidelity.
+    scale multiplies the weights; multimodal is the constant weight w_0 of the multimodal view.
+
+    A view of several modalities is scored like one modality made of them. That weights per example
+    come from the teacher's saliency is from the abstract of Jin et al., Findings of EMNLP 2021
+    (arXiv 2101.01881); the divergences, the maps and their defaults are msdkit's.
+    """
+
+    def __init__(
+        self,
+        *,
+        by: Literal["removal", "fidelity"] = "removal",
+        score: Score = "kl",
+        map: Literal["tanh", "sigmoid", "exp", "softmax"] | None = None,
+        temperature: PositiveFloat = 1.0,
+        scale: NonNegativeFloat = 1.0,
+        multimodal: NonNegativeFloat = 1.0,
+    ) -> None:
+        super().__init__()
+        if by == "fidelity" and map in ("tanh", "sigmoid"):
+            raise ConfigError(
+                f"map: '{map}' belongs to by: removal; by: fidelity takes exp, softmax"
+            )
+        self.by, self.score = by, score
+        self.map = map or ("tanh" if by == "removal" else "exp")
+        self.temperature, self.scale, self.multimodal = temperature, scale, multimodal
+
+    def teacher_views(self, modalities: Sequence[str]) -> list[str]:
+        """Each modality alone and, by removal of one of three or more, each left out."""
+        if len(modalities) < 2:
+            raise ConfigError("saliency weights need at least two modalities")
+        rest = [f"without_{m}" for m in modalities]
+        return [*modalities, *(rest if self.by == "removal" and len(modalities) > 2 else [])]
+
+    def forward(self, inputs: WeightingInput) -> Tensor:
+        """WeightingInput -> [B, V]"""
+        scores = self.scores(inputs)
+        first = torch.full_like(scores[:, :1], self.multimodal)
+        if scores.shape[1] == 1:
+            return first
+        return torch.cat([first, self.scale * self._mapped(scores[:, 1:])], dim=1)
+
+    def scores(self, inputs: WeightingInput) -> Tensor:
+        """WeightingInput -> [B, V]: s_m of each view; column 0 (multimodal) is zero."""
+        full = inputs.teacher_logits[MULTIMODAL]
+        columns = [full.new_zeros(full.shape[0])]
+        modalities = inputs.views[0].visible
+        for view in inputs.views[1:]:
+            seen = view.visible if self.by == "fidelity" else modalities - view.visible
+            part = _logits_of(seen, modalities, inputs.teacher_logits)
+            columns.append(self._distance(inputs, full, part))
+        distances = torch.stack(columns, dim=1).detach()
+        return distances.clamp_min(0) if self.by == "removal" else -distances
+
+    def _distance(self, inputs: WeightingInput, full: Tensor, part: Tensor) -> Tensor:
+        if self.score == "kl":
+            return divergence(inputs.task, full, part)
+        if self.score == "loss":
+            with_all = task_loss(inputs.task, full, inputs.labels)
+            return task_loss(inputs.task, part, inputs.labels) - with_all
+        return margin(inputs.task, full, inputs.labels) - margin(inputs.task, part, inputs.labels)
+
+    def _mapped(self, scores: Tensor) -> Tensor:
+        s = scores / self.temperature
+        if self.map == "softmax":
+            return s.softmax(dim=1)
+        if self.by == "fidelity":
+            return s.clamp_max(50).exp()  # a loss may fall without a modality: keep it finite
+        if self.map == "exp":
+            return -torch.expm1(-s)
+        return s.tanh() if self.map == "tanh" else 2 * s.sigmoid() - 1
+
+
+def _logits_of(
+    visible: Iterable[str], modalities: Iterable[str], logits: Mapping[str, Tensor]
+) -> Tensor:
+    wanted = frozenset(visible)
+    names = [v.name for v in known_views(sorted(modalities)) if v.visible == wanted]
+    for name in names:
+        if name in logits:
+            return logits[name]
+    raise ConfigError(
+        f"saliency needs the teacher's view of {sorted(wanted)}, given: {', '.join(logits)}"
+    )

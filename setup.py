@@ -1,0 +1,40 @@
+"""Installation of msdkit; tools are configured in pyproject.toml."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+REPORT = ["plotly>=5.20", "jinja2>=3.1"]
+DEMO = ["resvg-py>=0.1"]
+DEV = ["pytest>=8", "hypothesis>=6", "ruff>=0.5", "mypy>=1.10", "resvg-py>=0.1"]
+
+setup(
+    name="msdkit",
+    version="0.1.0",
+    description="Compress multimodal classifiers by modality-specific knowledge distillation",
+    long_description=Path("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=find_packages(include=["msdkit", "msdkit.*"]),
+    install_requires=[
+        "torch>=2.4",
+        "torchvision>=0.19",
+        "transformers>=4.48",
+        "tokenizers>=0.20",
+        "accelerate>=1.0",
+        "safetensors>=0.4.3",
+        "torchmetrics>=1.4",
+        "timm>=1.0",
+        "omegaconf>=2.4.0",
+        "pydantic>=2.7",
+        "iopath>=0.1.10",
+        "typer>=0.12",
+        "rich>=13",
+        "pillow>=10",
+        "numpy>=1.26",
+        "scipy>=1.11",
+    ],
+    extras_require={"demo": DEMO, "report": REPORT, "dev": DEV},
+    entry_points={"console_scripts": ["msdkit = msdkit.cli:main"]},
+)
