@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from msdkit.config import MODEL, TASK, TERM, ExperimentConfig, Node
+from msdkit.config import MODEL, ExperimentConfig, Node
 from msdkit.config_files import load_raw
 from msdkit.errors import ConfigError, listing, suggest
 from msdkit.registry import DATASETS, LOSSES, MASKINGS, METRICS, MODELS, PROCESSORS, WEIGHTINGS
@@ -80,19 +81,24 @@ def _wrong(report: Any, path: str) -> bool:
     return any(p.path == path or p.path.startswith(f"{path}.") for p in report.problems)
 
 
+def _wrong_itself(report: Any, path: str) -> bool:
+    return any(p.path == path for p in report.problems)
+
+
 def _check_losses(report: Any, values: Node, names: list[str], task: str) -> None:
     if values.get("task") and not _wrong(report, "task"):
         _check_loss(report, "task", values["task"]["name"], "task", task)
     terms = values.get("distill") or []
     for i, term in enumerate(terms):
         path = f"distill.{i}"
-        if _wrong(report, path):
+        if not isinstance(term, dict) or _wrong(report, f"{path}.name"):
             continue
         _check_loss(report, path, term["name"], "distill", task)
-        named = [*(term.get("views") or []), *filter(None, [term.get("target")])]
-        for view in named:
-            where = f"{path}.{'views' if view in (term.get('views') or []) else 'target'}"
-            report.attempt(where, lambda v=view: View.parse(v, names))
+        for key in ("views", "target"):
+            if term.get(key) is not None and not _wrong(report, f"{path}.{key}"):
+                named = term[key] if key == "views" else [term[key]]
+                for view in named:
+                    report.attempt(f"{path}.{key}", partial(View.parse, view, names))
     if terms and values.get("teacher") is None:
         report.problem("distill", "distillation needs a `teacher`: a model node, {run: FOLDER}, …")
 
@@ -182,16 +188,20 @@ def _check_weighting(report: Any, values: Node, names: list[str]) -> None:
 
 def _check_evaluate(report: Any, values: Node, names: list[str], task: str) -> None:
     evaluate = values.get("evaluate") or {}
-    if _wrong(report, "evaluate") or not isinstance(evaluate, Mapping):
+    if not isinstance(evaluate, Mapping) or _wrong_itself(report, "evaluate"):
         return
-    for view in evaluate.get("views") or []:
-        report.attempt("evaluate.views", lambda v=view: View.parse(v, names))
+    if not _wrong(report, "evaluate.views"):
+        for view in evaluate.get("views") or []:
+            report.attempt("evaluate.views", partial(View.parse, view, names))
     nodes = evaluate.get("metrics") or DEFAULT_METRICS[task]
-    chosen = [n if isinstance(n, str) else n["name"] for n in nodes]
+    if not isinstance(nodes, list):
+        return
+    chosen = [str(n.get("name")) if isinstance(n, Mapping) else str(n) for n in nodes]
     for i, name in enumerate(chosen):
-        kinds = getattr(METRICS.get(name), "task_kinds", TASKS)
+        kinds = getattr(METRICS.get(name), "task_kinds", TASKS) if name in METRICS else TASKS
         if task not in kinds:
-            report.problem(f"evaluate.metrics.{i}", f"'{name}' is for {listing(kinds)}, not {task}")
+            message = f"'{name}' is for {listing(kinds)}, not {task}"
+            report.problem(f"evaluate.metrics.{i}", message)
     metric = evaluate.get("metric")
     if metric is not None and metric not in chosen:
         report.problem(
@@ -284,6 +294,3 @@ def teacher_folder(node: Node) -> Path:
     config = validate(load_raw([node["config"]])).require()
     assert config.run_dir is not None
     return Path(config.run_dir)
-
-
-__all__ = ["TASK", "TERM", "check_fit", "declared", "default_task", "teacher_folder"]

@@ -142,6 +142,7 @@ class ExperimentConfig:
 
     dataset: Annotated[Node, DATASETS]
     student: Annotated[Node, MODEL]
+    base: list[str] = field(default_factory=list)
     plugins: list[str] = field(default_factory=list)
     seed: NonNegativeInt = 0
     run_dir: str | None = None
@@ -154,4 +155,4 @@ class ExperimentConfig:
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
 
 
-TOP = ["base", *(f.name for f in fields(ExperimentConfig))]
+TOP = [f.name for f in fields(ExperimentConfig)]

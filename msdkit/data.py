@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from msdkit.errors import DataError, listing, suggest
+from msdkit.feature_format import StoreBusy
 from msdkit.feature_store import FeatureStore, FeatureStoreWriter
 from msdkit.progress import bar
 from msdkit.types import Batch, Example, Task
@@ -151,25 +153,39 @@ def processed_store(
     first: dict[str, int] = {}
     for i, key in enumerate(keys):
         first.setdefault(key, i)
+    held = getattr(processor, "store", None)
+    if isinstance(held, FeatureStore):  # what is stored already is read where it lies
+        return held
     folder = cache / "processed" / digest(processor.fingerprint(), *first)
-    if not folder.exists():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        dtype = storage_dtype(processor)
-        dim = 1 if dtype == "int32" else processor.modality.size
-        with FeatureStoreWriter(folder, dim, dtype) as writer:
-            left = [key for key in first if key not in writer]
-            what = f"{type(processor).__name__} {raw.split} {modality}"
-            with bar(len(first), what, "items", len(first) - len(left)) as advance:
-                for start in range(0, len(left), CHUNK):
-                    part = left[start : start + CHUNK]
-                    arrays = processor.batch([raw.raw(first[key], modality) for key in part])
-                    for key, array in zip(part, arrays, strict=True):
-                        writer.add(key, array)
-                    advance(len(part))
-            writer.finish()
+    while not folder.exists():
+        try:
+            _process(raw, modality, processor, first, folder)
+        except DataError as error:  # another process may compute the same; its result will do
+            if not isinstance(error, StoreBusy) and not folder.exists():
+                raise
+            time.sleep(1)
     store = FeatureStore(folder)
     store.verify()
     return store
+
+
+def _process(
+    raw: RawSplit, modality: str, processor: Any, first: Mapping[str, int], folder: Path
+) -> None:
+    """Compute each distinct raw value once; `first`: {key: an example that has it}."""
+    dtype = storage_dtype(processor)
+    dim = 1 if dtype == "int32" else processor.modality.size
+    with FeatureStoreWriter(folder, dim, dtype) as writer:
+        left = [key for key in first if key not in writer]
+        what = f"{type(processor).__name__} {raw.split} {modality}"
+        with bar(len(first), what, "items", len(first) - len(left)) as advance:
+            for start in range(0, len(left), CHUNK):
+                part = left[start : start + CHUNK]
+                arrays = processor.batch([raw.raw(first[key], modality) for key in part])
+                for key, array in zip(part, arrays, strict=True):
+                    writer.add(key, array)
+                advance(len(part))
+        writer.finish()
 
 
 def storage_dtype(processor: Any) -> Any:

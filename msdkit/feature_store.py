@@ -7,7 +7,6 @@ rows have places in a picture, their boxes.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import zlib
@@ -15,17 +14,31 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any
 
 import numpy as np
 
 from msdkit.errors import DataError
-
-DType = Literal["fp16", "fp32", "int32"]
-FORMAT = 1
-DATA, INDEX, JOURNAL, BOXES = "features.bin", "index.safetensors", "journal.jsonl", "boxes.bin"
-_NAMES = {"fp16": "float16", "fp32": "float32", "int32": "int32"}
-TYPES: dict[str, np.dtype] = {name: np.dtype(full) for name, full in _NAMES.items()}
+from msdkit.feature_format import (
+    BOXES,
+    DATA,
+    FORMAT,
+    INDEX,
+    JOURNAL,
+    TYPES,
+    DType,
+    checksum,
+    converted,
+    digest,
+    encode,
+    entry,
+    lock,
+    make_index,
+    map,
+    read_index,
+    widen,
+    write_index,
+)
 
 
 class FeatureStore:
@@ -37,14 +50,14 @@ class FeatureStore:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self._index, about = _read_index(self.path)
+        self._index, about = read_index(self.path)
         self.dtype: DType = about["dtype"]
         self.dim: int = about["dim"]
         self.fingerprint: str = about["digest"]
         self._offsets = self._index["offsets"]
         self._check()
         self.lengths: np.ndarray = np.diff(self._offsets)
-        self._data = _map(self.path / DATA, self.dtype, self._offsets[-1], self.dim)
+        self._data = map(self.path / DATA, self.dtype, self._offsets[-1], self.dim)
 
     def __repr__(self) -> str:
         return f"FeatureStore('{self.path}': {len(self)} keys, {self.dtype}, dim {self.dim})"
@@ -56,7 +69,7 @@ class FeatureStore:
         return len(self.lengths)
 
     def __contains__(self, key: object) -> bool:
-        return isinstance(key, str) and _encode(key) in self._row_of
+        return isinstance(key, str) and encode(key) in self._row_of
 
     def __iter__(self) -> Iterator[str]:
         return (key.decode("utf-8", "surrogatepass") for key in self._row_of)
@@ -83,7 +96,7 @@ class FeatureStore:
         positions = np.arange(lengths.max(initial=0))
         mask = positions < lengths[:, None]
         wanted = (self._offsets[indices][:, None] + positions)[mask]
-        values = _widen(np.take(self._data, wanted, axis=0))
+        values = widen(np.take(self._data, wanted, axis=0))
         if mask.all():
             return values.reshape(*mask.shape, *values.shape[1:]), mask
         padded = np.zeros((*mask.shape, *values.shape[1:]), values.dtype)
@@ -92,10 +105,10 @@ class FeatureStore:
 
     def verify(self) -> None:
         """Compare all with the checksums; DataError naming the first damaged key."""
-        if _digest(self.dtype, self.dim, self._index) != self.fingerprint:
+        if digest(self.dtype, self.dim, self._index) != self.fingerprint:
             raise DataError(f"feature store {self.path}: {INDEX} is damaged; build it again")
         for row, key in enumerate(self):
-            found = _checksum(self._data[self._span(row)], self._boxes(row))
+            found = checksum(self._data[self._span(row)], self._boxes(row))
             if found != self._index["crc32"][row]:
                 raise DataError(f"feature store {self.path}: the record '{key}' is damaged")
 
@@ -105,7 +118,7 @@ class FeatureStore:
         return {blob[a:b]: row for row, (a, b) in enumerate(pairwise(ends))}
 
     def _row(self, key: str) -> int:
-        row = self._row_of.get(_encode(key))
+        row = self._row_of.get(encode(key))
         if row is None:
             raise DataError(f"feature store {self.path} ({len(self)} keys) has no key '{key}'")
         return row
@@ -174,7 +187,7 @@ class FeatureStoreWriter:
         self.close()
 
     def __contains__(self, key: object) -> bool:
-        return isinstance(key, str) and _encode(key) in self._lengths
+        return isinstance(key, str) and encode(key) in self._lengths
 
     def __len__(self) -> int:
         return len(self._lengths)
@@ -184,16 +197,16 @@ class FeatureStoreWriter:
         if key in self:
             raise DataError(f"feature store {self.path}: the key '{key}' was added twice")
         where = f"feature store {self.path}, key '{key}'"
-        rows = _converted(where, np.asarray(array), self.dtype, self.dim)
+        rows = converted(where, np.asarray(array), self.dtype, self.dim)
         if (boxes is None) == (BOXES in self._files):
             raise DataError(f"{where}: boxes must be given for every record or for none")
-        places = None if boxes is None else _converted(f"{where}, boxes", boxes, "fp32", 4)
+        places = None if boxes is None else converted(f"{where}, boxes", boxes, "fp32", 4)
         if places is not None and len(places) != len(rows):
             raise DataError(f"{where}: got {len(places)} boxes for {len(rows)} rows")
         self._write(DATA, rows.tobytes())
         if places is not None:
             self._write(BOXES, places.tobytes())
-        crc = _checksum(rows, places)
+        crc = checksum(rows, places)
         # last, so that what the journal names is complete
         self._write(JOURNAL, json.dumps([key, len(rows), crc]).encode() + b"\n")
         self._remember(key, len(rows), crc)
@@ -202,14 +215,18 @@ class FeatureStoreWriter:
         """Write the index and give the store its name; does nothing on a finished store."""
         if not self._files:
             return
-        index = _make_index(self._lengths, self._crc)
-        digest = _digest(self.dtype, self.dim, index)
-        about = {"format": FORMAT, "dtype": self.dtype, "dim": self.dim, "digest": digest}
+        index = make_index(self._lengths, self._crc)
+        about = {
+            "format": FORMAT,
+            "dtype": self.dtype,
+            "dim": self.dim,
+            "digest": digest(self.dtype, self.dim, index),
+        }
         if BOXES in self._files:
             places = (self._partial / BOXES).read_bytes()
             index["boxes"] = np.frombuffer(places, np.float32).reshape(-1, 4)
         os.fsync(self._files[DATA].fileno())
-        _write_index(self._partial / INDEX, index, about)
+        write_index(self._partial / INDEX, index, about)
         self.close()
         self._partial.replace(self.path)
         for name in (JOURNAL, BOXES):  # not earlier: a kill before the rename must lose nothing
@@ -226,7 +243,7 @@ class FeatureStoreWriter:
             self._partial.mkdir(parents=True, exist_ok=True)
             for name in (JOURNAL, *self._row_bytes):
                 self._files[name] = (self._partial / name).open("a+b")
-            _lock(self._files[JOURNAL], self._partial)
+            lock(self._files[JOURNAL], self._partial)
         if self.path.exists():  # now, or since another writer let go of the lock
             raise DataError(f"feature store {self.path} exists; delete it to build it again")
 
@@ -235,14 +252,14 @@ class FeatureStoreWriter:
         journal = self._files[JOURNAL]
         for file in self._files.values():
             file.seek(0)
-        begun = _entry(journal.readline())
+        begun = entry(journal.readline())
         if begun not in (None, header):
             raise DataError(
                 f"{self._partial} was begun with [format, dtype, dim, boxes] = {begun}, not "
                 f"{header}; delete it to start anew"
             )
         end = journal.tell() if begun else 0
-        while self._take_over(_entry(journal.readline())):
+        while self._take_over(entry(journal.readline())):
             end = journal.tell()
         journal.truncate(end)
         for name, width in self._row_bytes.items():
@@ -266,112 +283,5 @@ class FeatureStoreWriter:
         self._files[name].flush()
 
     def _remember(self, key: str, length: int, crc: int) -> None:
-        self._lengths[_encode(key)] = length
+        self._lengths[encode(key)] = length
         self._crc.append(crc)
-
-
-def _encode(key: str) -> bytes:
-    return key.encode("utf-8", "surrogatepass")  # names of files may hold lone surrogates
-
-
-def _entry(line: bytes) -> list[Any] | None:
-    """A line of the journal, or None when it is not complete."""
-    return json.loads(line) if line.endswith(b"\n") else None
-
-
-def _lock(file: IO[bytes], path: Path) -> None:
-    """Keep other writers out until the file is closed, also by a kill."""
-    try:
-        import fcntl
-    except ImportError:  # not on Windows
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        raise DataError(f"{path} is being written by another process; wait for it") from None
-
-
-def _map(path: Path, dtype: str, rows: int, dim: int) -> np.ndarray:
-    shape = (int(rows),) if dtype == "int32" else (int(rows), dim)
-    if rows == 0:  # an empty file cannot be mapped
-        return np.empty(shape, TYPES[dtype])
-    # asarray: slices of the subclass np.memmap cost more than the copy of a record
-    return np.asarray(np.memmap(path, TYPES[dtype], mode="r", shape=shape))
-
-
-def _widen(values: np.ndarray) -> np.ndarray:
-    """float16 -> float32, int32 -> int64; float32 stays."""
-    if values.dtype == np.float16:
-        import torch  # more than twice as fast as numpy here
-
-        return torch.from_numpy(values).float().numpy()
-    return values.astype(np.int64) if values.dtype == np.int32 else values
-
-
-def _converted(where: str, array: np.ndarray, dtype: str, dim: int) -> np.ndarray:
-    """The array as it is stored; DataError when it has another form or cannot be held."""
-    kind, shape = ("iu", (len(array),)) if dtype == "int32" else ("f", (len(array), dim))
-    if array.dtype.kind not in kind or array.shape != shape:
-        wanted = "integers [L]" if dtype == "int32" else f"floats [L, {dim}]"
-        raise DataError(f"{where}: got {array.dtype} {list(array.shape)}, expected {wanted}")
-    with np.errstate(over="ignore"):
-        stored = np.ascontiguousarray(array, TYPES[dtype])
-    if dtype == "int32" and not (stored == array).all():
-        raise DataError(f"{where}: holds integers beyond 32 bits")
-    if dtype != "int32" and not np.isfinite(stored).all():
-        cause = "values beyond fp16; use fp32" if np.isfinite(array).all() else "NaN or infinity"
-        raise DataError(f"{where}: holds {cause}")
-    return stored
-
-
-def _checksum(rows: np.ndarray, boxes: np.ndarray | None) -> int:
-    crc = zlib.crc32(rows.tobytes())
-    return crc if boxes is None else zlib.crc32(boxes.tobytes(), crc)
-
-
-def _make_index(lengths: dict[bytes, int], crc: list[int]) -> dict[str, np.ndarray]:
-    def ends(sizes: list[int]) -> np.ndarray:
-        return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-
-    return {
-        "keys": np.frombuffer(b"".join(lengths), np.uint8),
-        "key_offsets": ends([len(key) for key in lengths]),
-        "offsets": ends(list(lengths.values())),
-        "crc32": np.array(crc, np.uint32),
-    }
-
-
-def _digest(dtype: str, dim: int, index: dict[str, np.ndarray]) -> str:
-    digest = hashlib.blake2b(f"{FORMAT} {dtype} {dim}".encode(), digest_size=16)
-    for name in ("keys", "key_offsets", "offsets", "crc32"):
-        digest.update(index[name].tobytes())
-    return digest.hexdigest()
-
-
-def _write_index(path: Path, index: dict[str, np.ndarray], about: dict[str, Any]) -> None:
-    from safetensors.numpy import save
-
-    # one entry: the order of several would change from run to run
-    data = save(index, metadata={"feature_store": json.dumps(about)})
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _read_index(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    from safetensors import SafetensorError, safe_open
-
-    if not (path / INDEX).is_file():
-        raise DataError(f"{path} is no feature store: {INDEX} is missing")
-    try:
-        with safe_open(path / INDEX, framework="numpy") as file:
-            about = json.loads((file.metadata() or {}).get("feature_store", "{}"))
-            index = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise DataError(f"feature store {path}: cannot read {INDEX}: {error}") from error
-    if about.get("format") != FORMAT:
-        raise DataError(
-            f"feature store {path}: format {about.get('format')}, this version reads {FORMAT}"
-        )
-    return index, about

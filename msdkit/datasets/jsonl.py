@@ -1,0 +1,170 @@
+"""A person's own data: one JSON object a line, columns named in the config, no code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from msdkit.datasets.fields import Field, parse_fields, read_field
+from msdkit.datasets.labels import LabelReader, found_labels
+from msdkit.datasets.records import Records
+from msdkit.errors import DataError, listing, suggest
+from msdkit.registry import DATASETS
+from msdkit.types import Example
+
+__all__ = ["ExampleFile", "Jsonl", "read_examples"]
+
+
+class ExampleFile:
+    """The examples of one `.jsonl` file, each read and checked when asked for.
+
+    Names of files in the rows are relative to `folder`. Without `labels`, examples have none;
+    `unlabelled` says whether rows may lack a label.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        fields: Mapping[str, Field],
+        folder: Path,
+        *,
+        id: str = "id",
+        label: str = "label",
+        labels: LabelReader | None = None,
+        unlabelled: bool = True,
+    ) -> None:
+        self.records = Records(path)
+        self._fields, self._folder = dict(fields), folder.resolve()
+        self._id, self._label, self._labels = id, label, labels
+        self._unlabelled = unlabelled
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: int) -> Example:
+        row, where = self.records[index], self.records.where(index)
+        raw = {n: read_field(f, row, self._folder, where) for n, f in self._fields.items()}
+        label = None
+        if self._labels and not (self._unlabelled and row.get(self._label) is None):
+            label = self._labels.encode(_label(row, self._label, where), where)
+        return Example(str(row.get(self._id, self.records.number(index))), raw, label)
+
+    def check(self) -> None:
+        """Read every row once; DataError at the first that is wrong or repeats an id."""
+        lines: dict[str, int] = {}
+        for index in range(len(self)):
+            name, line = self[index].id, self.records.number(index)
+            first = lines.setdefault(name, line)
+            if first != line:
+                where = self.records.where(index)
+                raise DataError(f"{where}: id '{name}' stands on line {first} already")
+
+
+@DATASETS.register("jsonl")
+class Jsonl:
+    """Examples of `folder/{split}.jsonl`.
+
+    files: {split: file} where the names differ.
+    modalities: {name: {column: COLUMN, type: TYPE}}; types: `text`; `image`, a file in the folder;
+    `features`, a key that a model's `features` processor looks up; `array`, numbers `[L, D]` or
+    integers `[L]`, in the row or in an `.npy` file of the folder. `{name: COLUMN}` for short: text,
+    but a modality called `image`, `features` or `array` is just that.
+    label: its column; a class or an integer (single_label), a list of classes (multi_label),
+    {class: score} or a list of scores (soft_target). Only the test split may lack labels.
+    labels: the classes, in the order of the logits; by default those found in train, sorted.
+    id: its column; where it is absent, the line number.
+
+    Every row is checked when the data set is opened, so that a bad one does not end a long run.
+    """
+
+    def __init__(
+        self,
+        split: str,
+        *,
+        folder: str,
+        modalities: dict[str, str | dict[str, str]],
+        files: dict[str, str] | None = None,
+        label: str = "label",
+        id: str = "id",
+        labels: list[str] | None = None,
+        task: Literal["single_label", "multi_label", "soft_target"] = "single_label",
+    ) -> None:
+        self.folder, self.task = Path(folder), task
+        fields = parse_fields(modalities)
+        self.modalities: dict[str, str] = {name: field.type for name, field in fields.items()}
+        self._files, self._label = files or {}, label
+        path = self._path(split)
+        self.label_names = labels or found_labels(self._train_labels(), task)
+        self._examples = ExampleFile(
+            path,
+            fields,
+            self.folder,
+            id=id,
+            label=label,
+            labels=LabelReader(self.label_names, task),
+            unlabelled=split == "test",
+        )
+        self._examples.check()
+
+    def __len__(self) -> int:
+        return len(self._examples)
+
+    def __getitem__(self, index: int) -> Example:
+        return self._examples[index]
+
+    def record(self, index: int) -> dict[str, Any]:
+        """The whole row, for slices."""
+        return self._examples.records[index]
+
+    @classmethod
+    def declare(cls, **params: Any) -> dict[str, Any]:
+        """The modalities with their types, and the task; no file is opened."""
+        fields = parse_fields(params.get("modalities", {}))
+        types = {name: field.type for name, field in fields.items()}
+        return {"modalities": types, "task": params.get("task", "single_label")}
+
+    def _path(self, split: str) -> Path:
+        path = self.folder / self._files.get(split, f"{split}.jsonl")
+        if not path.is_file():
+            raise DataError(
+                f"{path} does not exist: it should hold split '{split}' of data set jsonl; "
+                f"set `folder`, or `files: {{{split}: NAME}}`"
+            )
+        return path
+
+    def _train_labels(self) -> Iterator[tuple[Any, str]]:
+        records = Records(self._path("train"))
+        for index in range(len(records)):
+            where = records.where(index)
+            yield _label(records[index], self._label, where), where
+
+
+def read_examples(
+    path: str | Path,
+    modalities: Mapping[str, str | Mapping[str, str]],
+    *,
+    id: str = "id",
+    label: str = "label",
+    labels: LabelReader | None = None,
+) -> list[Example]:
+    """The examples of an input file for prediction; its rows may lack a label.
+
+    modalities: {name: TYPE}, the columns being called like the modalities, or with columns of other
+    names {name: {column: COLUMN, type: TYPE}}. Files that rows name are relative to the input file.
+    """
+    path = Path(path)
+    fields = parse_fields(
+        {n: {"column": n, "type": m} if isinstance(m, str) else m for n, m in modalities.items()}
+    )
+    examples = ExampleFile(path, fields, path.parent, id=id, label=label, labels=labels)
+    examples.check()
+    return [examples[index] for index in range(len(examples))]
+
+
+def _label(row: Mapping[str, Any], column: str, where: str) -> Any:
+    if row.get(column) is None:
+        raise DataError(
+            f"{where}: no label (column '{column}'). {suggest(column, row)}Found: {listing(row)}"
+        )
+    return row[column]

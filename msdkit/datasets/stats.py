@@ -1,0 +1,96 @@
+"""What a data set holds: counts, labels, lengths, and a sheet of examples to look at."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from msdkit.types import Example
+
+
+def dataset_stats(
+    dataset_cls: type, params: Mapping[str, Any], splits: Iterable[str] = ("train", "val", "test")
+) -> dict[str, Any]:
+    """{split: {count, labels: {name: n}, modalities: {name: statistics}}}.
+
+    Labels are counted (soft targets summed; "(none)" counts examples without one). Text: distinct
+    texts, and mean, p5, p50, p95 and max of the number of words. Other files and keys: distinct
+    ones. Arrays: the mean number of rows.
+    """
+    return {split: _split_stats(dataset_cls(split, **params)) for split in splits}
+
+
+def example_label(dataset: Any, example: Example) -> str:
+    """An example's label in words; of several, those above 0, the largest first."""
+    names = dataset.label_names
+    if example.label is None:
+        return "(none)"
+    if isinstance(example.label, int | np.integer):
+        return str(names[example.label])
+    scores = np.asarray(example.label)
+    order = [i for i in np.argsort(-scores, kind="stable") if scores[i] > 0]
+    return ", ".join(names[i] for i in order) or "(no class)"
+
+
+def _split_stats(dataset: Any) -> dict[str, Any]:
+    labels: Counter[str] = Counter()
+    values: dict[str, list[Any]] = {name: [] for name in dataset.modalities}
+    for index in range(len(dataset)):
+        example = dataset[index]
+        for name, amount in _label_counts(dataset.label_names, example.label):
+            labels[name] += amount
+        for name, kind in dataset.modalities.items():
+            raw = example.raw[name]
+            values[name].append(len(raw) if kind == "array" else raw)
+    order = [*dataset.label_names, "(none)"]
+    return {
+        "count": len(dataset),
+        "labels": {name: labels[name] for name in order if labels[name]},
+        "modalities": {n: _modality_stats(k, values[n]) for n, k in dataset.modalities.items()},
+    }
+
+
+def _label_counts(names: Sequence[str], label: Any) -> Iterator[tuple[str, Any]]:
+    if label is None:
+        yield "(none)", 1
+    elif isinstance(label, int | np.integer):
+        yield names[int(label)], 1
+    else:
+        scores = (float(score) for score in label)
+        yield from (
+            (n, int(s) if s.is_integer() else s) for n, s in zip(names, scores, strict=True)
+        )
+
+
+def _modality_stats(kind: str, values: list[Any]) -> dict[str, Any]:
+    if kind == "array":
+        return {"type": kind, "rows": round(float(np.mean(values)), 1)}
+    found: dict[str, Any] = {"type": kind, "distinct": len(set(values))}
+    if kind == "text":
+        words = np.array([len(text.split()) for text in values])
+        percentiles = {f"p{p}": float(np.percentile(words, p)) for p in (5, 50, 95)}
+        found["words"] = {"mean": float(words.mean()), **percentiles, "max": int(words.max())}
+    return found
+
+
+def sample(dataset: Any, count: int, seed: int) -> list[Example]:
+    """Examples drawn without replacement."""
+    drawn = random.Random(seed).sample(range(len(dataset)), min(count, len(dataset)))
+    return [dataset[index] for index in drawn]
+
+
+def contact_sheet(
+    dataset: Any, path: str | Path, rows: int = 4, columns: int = 6, seed: int = 0
+) -> Path:
+    """A PNG of randomly drawn examples: picture, text, label."""
+    from msdkit.datasets.sheet import draw_sheet
+
+    examples = sample(dataset, rows * columns, seed)
+    kinds = dict(dataset.modalities)
+    cards = [(example.raw, example_label(dataset, example)) for example in examples]
+    return draw_sheet(cards, kinds, list(dataset.label_names), Path(path), columns)

@@ -1,0 +1,131 @@
+"""The files of a feature store: names, types, checksums, and the index."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zlib
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import numpy as np
+
+from msdkit.errors import DataError
+
+DType = Literal["fp16", "fp32", "int32"]
+FORMAT = 1
+DATA, INDEX, JOURNAL, BOXES = "features.bin", "index.safetensors", "journal.jsonl", "boxes.bin"
+_NAMES = {"fp16": "float16", "fp32": "float32", "int32": "int32"}
+TYPES: dict[str, np.dtype] = {name: np.dtype(full) for name, full in _NAMES.items()}
+
+
+class StoreBusy(DataError):
+    """Another process is building the store."""
+
+
+def encode(key: str) -> bytes:
+    return key.encode("utf-8", "surrogatepass")  # names of files may hold lone surrogates
+
+
+def entry(line: bytes) -> list[Any] | None:
+    """A line of the journal, or None when it is not complete."""
+    return json.loads(line) if line.endswith(b"\n") else None
+
+
+def lock(file: IO[bytes], path: Path) -> None:
+    """Keep other writers out until the file is closed, also by a kill."""
+    try:
+        import fcntl
+    except ImportError:  # not on Windows
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise StoreBusy(f"{path} is being written by another process; wait for it") from None
+
+
+def map(path: Path, dtype: str, rows: int, dim: int) -> np.ndarray:
+    shape = (int(rows),) if dtype == "int32" else (int(rows), dim)
+    if rows == 0:  # an empty file cannot be mapped
+        return np.empty(shape, TYPES[dtype])
+    # asarray: slices of the subclass np.memmap cost more than the copy of a record
+    return np.asarray(np.memmap(path, TYPES[dtype], mode="r", shape=shape))
+
+
+def widen(values: np.ndarray) -> np.ndarray:
+    """float16 -> float32, int32 -> int64; float32 stays."""
+    if values.dtype == np.float16:
+        import torch  # more than twice as fast as numpy here
+
+        return torch.from_numpy(values).float().numpy()
+    return values.astype(np.int64) if values.dtype == np.int32 else values
+
+
+def converted(where: str, array: np.ndarray, dtype: str, dim: int) -> np.ndarray:
+    """The array as it is stored; DataError when it has another form or cannot be held."""
+    kind, shape = ("iu", (len(array),)) if dtype == "int32" else ("f", (len(array), dim))
+    if array.dtype.kind not in kind or array.shape != shape:
+        wanted = "integers [L]" if dtype == "int32" else f"floats [L, {dim}]"
+        raise DataError(f"{where}: got {array.dtype} {list(array.shape)}, expected {wanted}")
+    with np.errstate(over="ignore"):
+        stored = np.ascontiguousarray(array, TYPES[dtype])
+    if dtype == "int32" and not (stored == array).all():
+        raise DataError(f"{where}: holds integers beyond 32 bits")
+    if dtype != "int32" and not np.isfinite(stored).all():
+        cause = "values beyond fp16; use fp32" if np.isfinite(array).all() else "NaN or infinity"
+        raise DataError(f"{where}: holds {cause}")
+    return stored
+
+
+def checksum(rows: np.ndarray, boxes: np.ndarray | None) -> int:
+    crc = zlib.crc32(rows.tobytes())
+    return crc if boxes is None else zlib.crc32(boxes.tobytes(), crc)
+
+
+def make_index(lengths: dict[bytes, int], crc: list[int]) -> dict[str, np.ndarray]:
+    def ends(sizes: list[int]) -> np.ndarray:
+        return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+
+    return {
+        "keys": np.frombuffer(b"".join(lengths), np.uint8),
+        "key_offsets": ends([len(key) for key in lengths]),
+        "offsets": ends(list(lengths.values())),
+        "crc32": np.array(crc, np.uint32),
+    }
+
+
+def digest(dtype: str, dim: int, index: dict[str, np.ndarray]) -> str:
+    digest = hashlib.blake2b(f"{FORMAT} {dtype} {dim}".encode(), digest_size=16)
+    for name in ("keys", "key_offsets", "offsets", "crc32"):
+        digest.update(index[name].tobytes())
+    return digest.hexdigest()
+
+
+def write_index(path: Path, index: dict[str, np.ndarray], about: dict[str, Any]) -> None:
+    from safetensors.numpy import save
+
+    # one entry: the order of several would change from run to run
+    data = save(index, metadata={"feature_store": json.dumps(about)})
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_index(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    from safetensors import SafetensorError, safe_open
+
+    if not (path / INDEX).is_file():
+        raise DataError(f"{path} is no feature store: {INDEX} is missing")
+    try:
+        with safe_open(path / INDEX, framework="numpy") as file:
+            about = json.loads((file.metadata() or {}).get("feature_store", "{}"))
+            index = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise DataError(f"feature store {path}: cannot read {INDEX}: {error}") from error
+    if about.get("format") != FORMAT:
+        raise DataError(
+            f"feature store {path}: format {about.get('format')}, this version reads {FORMAT}"
+        )
+    return index, about

@@ -1,0 +1,137 @@
+"""Processors of what is an array already: passed through, or looked up in a feature store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from msdkit.errors import DataError
+from msdkit.feature_store import INDEX, FeatureStore
+from msdkit.processors.base import Processor
+from msdkit.registry import PROCESSORS
+from msdkit.types import Modality
+
+VERIFIED_BELOW = 1 << 30  # bytes; larger stores are trusted, reading them takes too long
+
+
+@PROCESSORS.register("array")
+class Array(Processor):
+    """Passes token ids int `[L]` and features float `[L, D]` through, and checks them.
+
+    modality: what the data set declares. Without it the training data tell: the width of the
+    features, or the largest id + 1.
+    """
+
+    def __init__(self, modality: Modality | None = None) -> None:
+        self._modality = modality
+        self._declared = modality is not None
+
+    @property
+    def modality(self) -> Modality:
+        if self._modality is None:
+            raise DataError("the array processor knows no width or vocabulary before fit")
+        return self._modality
+
+    def fit(self, raws: Iterable[Any]) -> None:
+        if self._declared:
+            return
+        self._modality = None
+        for raw in raws:
+            self._modality = _common(self._modality, _described(_sequence(raw)))
+
+    def state(self) -> dict[str, Any]:
+        return {} if self._declared or self._modality is None else asdict(self._modality)
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        if state:
+            self._modality = Modality(**state)
+
+    def __call__(self, raw: Any) -> np.ndarray:
+        """int [L] -> int64 [L], float [L, D] -> float32 [L, D]"""
+        array = _sequence(raw)
+        known, found = self._modality, _described(array)
+        if known is not None and _common(known, found) != known:
+            raise DataError(f"token id {found.size - 1} is beyond the vocabulary of {known.size}")
+        return array
+
+
+@PROCESSORS.register("features")
+class Features(Processor):
+    """Looks raw values up as keys of a feature store.
+
+    store: the folder of the store.
+    """
+
+    def __init__(self, *, store: str) -> None:
+        self.path = Path(store)
+
+    @cached_property
+    def store(self) -> FeatureStore:
+        """The store, opened when first asked for, and verified unless it is large."""
+        store = FeatureStore(self.path)
+        if sum(file.stat().st_size for file in self.path.iterdir()) < VERIFIED_BELOW:
+            store.verify()
+        return store
+
+    @property
+    def modality(self) -> Modality:
+        return self._modality
+
+    @cached_property
+    def _modality(self) -> Modality:
+        store = self.store
+        if store.dtype != "int32":
+            return Modality("features", store.dim)
+        return Modality("tokens", max((int(store[k].max(initial=0)) for k in store), default=0) + 1)
+
+    def files(self) -> list[Path]:
+        return [self.path / INDEX]  # it holds the digest of the rest
+
+    def key(self, raw: Any) -> str:
+        return str(raw)
+
+    def __call__(self, raw: Any) -> np.ndarray:
+        """key -> int64 [L] or float32 [L, D]"""
+        return self.store[str(raw)].astype(np.int64 if self.store.dtype == "int32" else np.float32)
+
+
+def _sequence(raw: Any) -> np.ndarray:
+    """int64 [L] or float32 [L, D]; DataError on anything else."""
+    try:
+        array = np.asarray(raw)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"expected int [L] or float [L, D]: {error}") from error
+    tokens = array.dtype.kind in "iu" and array.ndim == 1
+    if not (tokens or (array.dtype.kind == "f" and array.ndim == 2)) or array.size == 0:
+        form = f"{array.dtype} {list(array.shape)}"
+        raise DataError(f"expected int [L] or float [L, D] that is not empty, got {form}")
+    if tokens and array.min() < 0:
+        raise DataError(f"token ids must not be negative, got {array.min()}")
+    array = array.astype(np.int64 if tokens else np.float32)
+    if not tokens and not np.isfinite(array).all():
+        raise DataError(f"features {list(array.shape)} hold NaN or infinity")
+    return array
+
+
+def _described(array: np.ndarray) -> Modality:
+    if array.ndim == 1:
+        return Modality("tokens", int(array.max()) + 1)
+    return Modality("features", array.shape[1])
+
+
+def _common(known: Modality | None, found: Modality) -> Modality:
+    """The modality that holds both; DataError when there is none."""
+    if known is None or known == found:
+        return found
+    if known.kind == found.kind == "tokens":
+        return Modality("tokens", max(known.size, found.size))
+    raise DataError(f"expected {_form(known)}, got {_form(found)}")
+
+
+def _form(modality: Modality) -> str:
+    return "token ids [L]" if modality.kind == "tokens" else f"features [L, {modality.size}]"

@@ -1,0 +1,270 @@
+"""Processors of text: token ids, own vocabularies, states of a frozen encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch.nn.utils.rnn import pad_sequence
+
+from msdkit.assets import ASSETS, asset
+from msdkit.errors import ConfigError, DataError
+from msdkit.processors.base import Processor
+from msdkit.registry import PROCESSORS
+from msdkit.types import Modality
+
+
+class _TokenIds(Processor):
+    """What tokenizers share; an empty text gives one unknown token."""
+
+    tokenizer: Any
+
+    @property
+    def modality(self) -> Modality:
+        return Modality("tokens", max(self.tokenizer.get_vocab().values()) + 1)
+
+    def __call__(self, raw: str) -> np.ndarray:
+        """text -> int64 [L]"""
+        return self.batch([raw])[0]
+
+    def batch(self, raws: Sequence[str]) -> list[np.ndarray]:
+        texts = [_text(raw) for raw in raws]
+        found = self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        unknown = getattr(self.tokenizer.model, "unk_token", None) or ""
+        empty = [self.tokenizer.token_to_id(unknown) or 0]
+        return [np.array(encoding.ids or empty, np.int64) for encoding in found]
+
+
+@PROCESSORS.register("tokenizer")
+class Tokenizer(_TokenIds):
+    """Token ids of a trained tokenizer, without special tokens: those belong to no modality.
+
+    file: a `tokenizer.json` (Hugging Face tokenizers), a folder with one, or an asset's name.
+    max_length: tokens kept.
+    """
+
+    def __init__(self, *, file: str, max_length: int = 128) -> None:
+        self.file, self.max_length = file, max_length
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """The `tokenizers.Tokenizer`, truncating and not padding."""
+        backend = _load_tokenizer(_tokenizer_file(self.file))
+        backend.enable_truncation(self.max_length)
+        return backend
+
+    def files(self) -> list[Path]:
+        return [_tokenizer_file(self.file)]
+
+
+@PROCESSORS.register("words")
+class Words(_TokenIds):
+    """A vocabulary of its own, learned from the training texts by byte-pair encoding of characters:
+    frequent words are one token, rare and unseen words are several pieces.
+
+    Sennrich et al. (2016), arXiv 1508.07909. Id 0 is an unknown character; the same texts always
+    give the same ids.
+    vocab_size: at most so many tokens. max_length: tokens kept. lowercase: drops accents, too.
+    """
+
+    def __init__(
+        self, *, vocab_size: int = 8000, max_length: int = 64, lowercase: bool = True
+    ) -> None:
+        self.vocab_size, self.max_length, self.lowercase = vocab_size, max_length, lowercase
+        self._json: str | None = None
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """The trained `tokenizers.Tokenizer`."""
+        from tokenizers import Tokenizer as Backend
+
+        if self._json is None:
+            raise DataError("the words processor has no vocabulary before fit")
+        return Backend.from_str(self._json)
+
+    def fit(self, raws: Iterable[str]) -> None:
+        from tokenizers import Tokenizer as Backend
+        from tokenizers import models, normalizers, pre_tokenizers, trainers
+
+        backend = Backend(models.BPE(unk_token="[UNK]", fuse_unk=True))
+        backend.normalizer = normalizers.BertNormalizer(lowercase=self.lowercase)
+        # The mark of a word's beginning is a character: marking pieces by a prefix or suffix, as
+        # WordPiece does, makes the library's training depend on the order of its hash maps.
+        words = [pre_tokenizers.BertPreTokenizer(), pre_tokenizers.Metaspace()]
+        backend.pre_tokenizer = pre_tokenizers.Sequence(words)
+        trainer = trainers.BpeTrainer(
+            vocab_size=self.vocab_size,
+            min_frequency=2,
+            special_tokens=["[UNK]"],
+            show_progress=False,
+        )
+        backend.train_from_iterator(map(_text, raws), trainer)
+        backend.enable_truncation(self.max_length)
+        self.load_state({"tokenizer": backend.to_str()})
+
+    def state(self) -> dict[str, Any]:
+        return {} if self._json is None else {"tokenizer": self._json}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self._json = state.get("tokenizer")
+        vars(self).pop("tokenizer", None)
+
+
+@PROCESSORS.register("text_encoder")
+class TextEncoder(Processor):
+    """Token states of the last layer of a frozen Hugging Face encoder.
+
+    The encoder reads its special tokens, the result leaves them out; a text without tokens gives
+    the state of the first special token.
+
+    model: an asset's name or a folder with config.json, model.safetensors and tokenizer.json.
+    max_length: tokens kept, special ones not counted. batch_size: texts computed together.
+    """
+
+    neutral = frozenset({"batch_size"})
+
+    def __init__(
+        self,
+        *,
+        model: str = "all-MiniLM-L6-v2",
+        max_length: int = 64,
+        dtype: Literal["fp16", "fp32"] = "fp16",
+        batch_size: int = 64,
+    ) -> None:
+        self.model, self.max_length = model, max_length
+        self.dtype, self.batch_size = dtype, batch_size
+
+    @property
+    def folder(self) -> Path:
+        return asset(self.model) if self.model in ASSETS else Path(self.model)
+
+    @cached_property
+    def _config(self) -> Any:
+        from transformers import AutoConfig
+
+        if not (self.folder / "config.json").is_file():
+            raise DataError(
+                f"text encoder '{self.model}': expected an asset ({', '.join(ASSETS)}) or a folder "
+                "with a config.json"
+            )
+        config = AutoConfig.from_pretrained(self.folder, local_files_only=True)
+        if config.is_encoder_decoder or not hasattr(config, "hidden_size"):
+            raise DataError(f"{self.folder} holds no text encoder but a '{config.model_type}'")
+        return config
+
+    @property
+    def modality(self) -> Modality:
+        return Modality("features", self._config.hidden_size)
+
+    @cached_property
+    def encoder(self) -> torch.nn.Module:
+        """The frozen encoder, loaded when first used."""
+        from transformers import AutoModel
+
+        self._require_safetensors()
+        # the eager attention is as fast on short texts, and PyTorch counts all of its FLOPs
+        model = AutoModel.from_pretrained(
+            self.folder,
+            config=self._config,
+            local_files_only=True,
+            use_safetensors=True,
+            attn_implementation="eager",
+            dtype=torch.float32,
+        )
+        return model.eval().requires_grad_(False)
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """The `tokenizers.Tokenizer`, truncating to `max_length` and the special tokens."""
+        backend = _load_tokenizer(_tokenizer_file(self.model))
+        length = self.max_length + backend.num_special_tokens_to_add(is_pair=False)
+        limit = getattr(self._config, "max_position_embeddings", length)
+        if length > limit:
+            raise ConfigError(
+                f"text encoder '{self.model}': max_length {self.max_length} and the special tokens "
+                f"exceed the {limit} positions of the model"
+            )
+        backend.enable_truncation(length)
+        return backend
+
+    @property
+    def num_parameters(self) -> int:
+        return sum(p.numel() for p in self.encoder.parameters())
+
+    def files(self) -> list[Path]:
+        weights = sorted(self.folder.glob("*.safetensors"))
+        return [self.folder / "config.json", _tokenizer_file(self.model), *weights]
+
+    def __call__(self, raw: str) -> np.ndarray:
+        """text -> float32 [L, D]"""
+        return self.batch([raw])[0]
+
+    def batch(self, raws: Sequence[str]) -> list[np.ndarray]:
+        encodings = self.tokenizer.encode_batch([_text(raw) for raw in raws])
+        results: list[Any] = [None] * len(raws)
+        # texts of like length together, so that little is computed for padding
+        order = sorted(range(len(raws)), key=lambda i: len(encodings[i].ids))
+        for start in range(0, len(order), self.batch_size):
+            part = order[start : start + self.batch_size]
+            for i, states in zip(part, self._states([encodings[i] for i in part]), strict=True):
+                results[i] = states
+        return results
+
+    @torch.inference_mode()
+    def _states(self, encodings: list[Any]) -> list[np.ndarray]:
+        rows = [torch.tensor(e.ids) for e in encodings]
+        padding = getattr(self._config, "pad_token_id", None) or 0
+        ids = pad_sequence(rows, batch_first=True, padding_value=padding)
+        mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
+        states = self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state.numpy()
+        return [row[: len(e.ids)][_kept(e)] for row, e in zip(states, encodings, strict=True)]
+
+    def _require_safetensors(self) -> None:
+        found = sorted(path.name for path in self.folder.iterdir())
+        if not any(name.endswith(".safetensors") for name in found):
+            pickled = next((n for n in found if n.endswith((".bin", ".pt", ".pth"))), None)
+            advice = f"{pickled} is a pickle, which can run code when it is read; convert it once: "
+            advice += "AutoModel.from_pretrained(FOLDER).save_pretrained(FOLDER)"
+            raise DataError(
+                f"text encoder {self.folder}: {advice if pickled else 'no model.safetensors'}"
+            )
+
+
+def _text(raw: Any) -> str:
+    if not isinstance(raw, str):
+        raise DataError(f"expected a text, got {type(raw).__name__}: {raw!r}"[:200])
+    return raw
+
+
+def _kept(encoding: Any) -> np.ndarray:
+    """Where the text's own tokens stand; the first place when it has none."""
+    own = np.array(encoding.special_tokens_mask) == 0
+    own[0] |= not own.any()
+    return own
+
+
+def _tokenizer_file(name: str) -> Path:
+    path = asset(name) if name in ASSETS else Path(name)
+    path = path / "tokenizer.json" if path.is_dir() else path
+    if not path.is_file():
+        raise DataError(
+            f"there is no tokenizer {path}; expected a tokenizer.json, a folder with one (made by "
+            f"AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)) or an asset"
+        )
+    return path
+
+
+def _load_tokenizer(path: Path) -> Any:
+    from tokenizers import Tokenizer as Backend
+
+    try:
+        backend = Backend.from_file(str(path))
+    except Exception as error:  # the library raises plain Exception
+        raise DataError(f"{path} is no tokenizer of the tokenizers library: {error}") from error
+    backend.no_padding()
+    backend.no_truncation()
+    return backend

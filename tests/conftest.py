@@ -1,0 +1,32 @@
+"""Fixtures that any test may ask for."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # so that tests import their helpers by name
+
+from fake_assets import write_fake_assets, write_fake_emoji
+
+
+@pytest.fixture(scope="session")
+def fake_assets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache with tiny packages and encoders in place of the real ones; nothing is fetched."""
+    cache = tmp_path_factory.mktemp("cache")
+    write_fake_assets(cache)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MSDKIT_CACHE", str(cache))
+        yield cache
+
+
+@pytest.fixture
+def fake_emoji(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An own cache with pictures, names and meanings alone: quick, and free to be written to."""
+    cache = tmp_path / "cache"
+    write_fake_emoji(cache)
+    monkeypatch.setenv("MSDKIT_CACHE", str(cache))
+    return cache
