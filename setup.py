@@ -14,7 +14,6 @@ setup(
     description="Compress multimodal classifiers by modality-specific knowledge distillation",
     long_description=Path("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
-    license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["msdkit", "msdkit.*"]),
     install_requires=[

@@ -24,9 +24,10 @@ from pathlib import Path
 from typing import IO, Literal
 
 from msdkit.errors import DataError, listing, suggest
+from msdkit.progress import console
 
 __all__ = ["ASSETS", "PACKAGES", "Package", "asset", "cache_dir", "megabytes", "missing"]
-__all__ += ["announce", "package", "package_folder", "prefetch", "publish"]
+__all__ += ["package", "package_folder", "prefetch", "publish"]
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def package(name: str) -> Path:
     """The unpacked folder of a pinned package, fetched on first use."""
     entry, target = _entry(name), package_folder(name)
     if not target.is_dir():
-        announce(
+        console().print(
             f"fetching {entry.name} {entry.version} ({entry.megabytes:g} MB) from {entry.source}"
         )
         with _scratch(target) as scratch:
@@ -145,13 +146,6 @@ def publish(finished: Path, target: Path) -> None:
             raise
 
 
-def announce(message: str) -> None:
-    """One line on stderr."""
-    from rich.console import Console
-
-    Console(stderr=True).print(message, markup=False, highlight=False, soft_wrap=True)
-
-
 def _entry(name: str) -> Package:
     if name not in PACKAGES:
         raise DataError(
@@ -192,7 +186,7 @@ def _npm() -> list[str]:
     target = cache_dir() / "packages" / f"{name}-{version}"
     with _node_lock:
         if not target.is_dir():
-            announce(f"npm is not installed: fetching {name} {version} from PyPI")
+            console().print(f"npm is not installed: fetching {name} {version} from PyPI")
             with _scratch(target) as scratch:
                 unpacked = scratch / "unpacked"
                 options = ["--no-deps", "--target", str(unpacked), f"{name}=={version}"]

@@ -8,7 +8,7 @@ from typing import Any
 
 from msdkit.config_files import parse_override
 from msdkit.errors import ConfigError, listing, suggest
-from msdkit.registry import DATASETS, REGISTRIES, Registry
+from msdkit.registry import DATASETS, REGISTRIES, Registry, load_entry_points
 from msdkit.schema import context_parameters, describe
 
 
@@ -51,6 +51,7 @@ def describe_plugin(kind: str, name: str) -> Iterator[str]:
 
 def dataset_class(name: str, parameters: list[str]) -> tuple[Any, dict[str, Any]]:
     """(class, parameters) of a data set named on the command line; ConfigError on mistakes."""
+    load_entry_points()
     values = dict(map(parse_override, parameters))
     problems = DATASETS.validate({"name": name, **values})
     if problems:

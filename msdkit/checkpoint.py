@@ -1,4 +1,4 @@
-"""Checkpoints: trees of tensors and plain values in one safetensors file, and atomic folders."""
+"""Checkpoints: trees of tensors and values in one file, atomic folders, random states."""
 
 from __future__ import annotations
 
@@ -84,12 +84,28 @@ def recover_folder(final: Path) -> None:
         shutil.rmtree(leftover, ignore_errors=True)
 
 
+def whole_folder(final: Path) -> Path:
+    """Where a replaced folder stands whole: at `final`, or aside when a kill came in between."""
+    old = final.with_name(f"{final.name}.old")
+    return old if old.exists() and not final.exists() else final
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a whole text file or nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def seed_everything(seed: int) -> None:
+    """Seed torch, numpy and Python."""
+    torch.manual_seed(seed)
+    np.random.seed(seed % 2**32)
+    random.seed(seed)
 
 
 def rng_state() -> dict[str, Any]:

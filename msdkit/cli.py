@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from msdkit.errors import ConfigError, MsdkitError
+from msdkit.config_files import YAML
+from msdkit.errors import ConfigError, MsdkitError, listing, suggest
 
 EPILOG = "Docs: README.md. A first run on real data: `make demo`."
 app = typer.Typer(
@@ -18,7 +20,7 @@ app = typer.Typer(
     epilog=EPILOG,
     no_args_is_help=True,
     add_completion=False,
-    rich_markup_mode="markdown",
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
 data_app = typer.Typer(no_args_is_help=True, help="Build data sets and look at them.")
@@ -60,7 +62,9 @@ def _validation(arguments: list[str]) -> Any:
 
 @app.command()
 def run(configs: Configs, tiny: Tiny = False) -> None:
-    """Train (or continue) the experiment of a config, evaluate it and write its run folder.
+    """Train a config's experiment and evaluate it.
+
+    Continues an interrupted run; a finished one is only shown. Writes the run folder.
 
     Example: `msdkit run configs/emoji_entail/data.yaml configs/methods/msd_saliency.yaml seed=1`
     """
@@ -78,7 +82,9 @@ def run(configs: Configs, tiny: Tiny = False) -> None:
 
 @app.command()
 def check(configs: Configs) -> None:
-    """Say everything that is wrong with a config, without building a model."""
+    """Say everything that is wrong with a config.
+
+    Builds no model and reads no data; notes say what is still to be made."""
     found = _validation(configs)
     for note in found.notes:
         typer.echo(f"note: {note}")
@@ -95,13 +101,15 @@ def check(configs: Configs) -> None:
 
 @app.command()
 def cache(configs: Configs, tiny: Tiny = False) -> None:
-    """Write the teacher cache of a config: its logits for every example and view."""
+    """Write the teacher's answers to disk.
+
+    Its logits for every example and view that the config needs."""
     from msdkit.experiment import Experiment
 
     experiment = Experiment(_validation(configs).require(), tiny=tiny)
     if experiment.teacher is None:
         raise ConfigError("this config has no teacher, so there is nothing to cache")
-    for split in ("train", "val", "test"):
+    for split in ("train", *experiment.evaluated):
         views = experiment.distiller.teacher_views if split == "train" else []
         wanted = list(dict.fromkeys([*views, *experiment.views]))
         logits = experiment.teacher_logits(split, wanted)
@@ -114,7 +122,9 @@ def evaluate(
     split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
     views: Views = None,
 ) -> None:
-    """Evaluate a run's best model, per view; writes predictions and scores beside it."""
+    """Evaluate a run's best model, per view.
+
+    Writes the scores and predictions into the run folder."""
     from msdkit.runs import evaluate_run
     from msdkit.tables import print_views
 
@@ -129,7 +139,9 @@ def predict(
     views: Views = None,
     output: Annotated[Path | None, typer.Option("--output", help="Default: standard out.")] = None,
 ) -> None:
-    """Predict for new examples: one JSON line each, with the probabilities per view."""
+    """Predict new examples, given as JSON lines.
+
+    One JSON line each, with the probabilities per view."""
     from msdkit.runs import predict_file
 
     lines = predict_file(folder, input, _names(views))
@@ -156,7 +168,9 @@ def compare(
     out: Annotated[Path, typer.Option("--out", help="The study's folder.")] = Path("runs/compare"),
     tiny: Tiny = False,
 ) -> None:
-    """Run several configs over several seeds and compare them, pair by pair, with intervals.
+    """Compare configs over several seeds.
+
+    Runs each (finished runs are reused); paired differences with 95 % intervals.
 
     Example: `msdkit compare configs/methods/*.yaml --base configs/emoji_entail/data.yaml --seeds 3`
     """
@@ -182,7 +196,9 @@ def list_plugins(
         list[str] | None, typer.Option("--plugin", help="A file or module to import first.")
     ] = None,
 ) -> None:
-    """List plugins, or describe one: parameters, defaults, meaning and source file."""
+    """List plugins, or describe one in full.
+
+    Its parameters with defaults, meaning and source file."""
     from msdkit.catalogue import describe_plugin, list_names
     from msdkit.registry import load_entry_points, load_plugins
 
@@ -198,7 +214,7 @@ def data_build(
     name: Annotated[str, typer.Argument(help="A data set, such as `emoji_entail`.")],
     parameters: Annotated[list[str] | None, typer.Argument(metavar="[key=value …]")] = None,
 ) -> None:
-    """Fetch and build a data set that ships with msdkit."""
+    """Fetch and build a data set."""
     from msdkit.catalogue import dataset_class
 
     cls, values = dataset_class(name, parameters or [])
@@ -214,7 +230,9 @@ def data_stats(
     sheet: Annotated[Path, typer.Option("--sheet", help="Contact sheet.")] = Path("contact.png"),
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
 ) -> None:
-    """Counts, label distribution, text lengths, and a contact sheet of examples as a PNG."""
+    """Counts, labels, lengths and a contact sheet.
+
+    The sheet is a PNG with examples of the test split."""
     from msdkit.catalogue import dataset_class
     from msdkit.datasets.stats import contact_sheet, dataset_stats
     from msdkit.tables import print_stats
@@ -230,14 +248,27 @@ def _names(text: str | None) -> list[str] | None:
     return None if text is None else [part.strip() for part in text.split(",") if part.strip()]
 
 
+def _with_command(given: list[str]) -> list[str]:
+    """The arguments with `run` before configs that no command precedes."""
+    named = {c.name or getattr(c.callback, "__name__", "") for c in app.registered_commands}
+    known = {*named, *(group.name or "" for group in app.registered_groups)}
+    if not given or given[0] in known or given[0].startswith("-"):
+        return given
+    first = Path(given[0])
+    if "=" not in given[0] and first.suffix not in YAML and not first.exists():
+        raise ConfigError(
+            f"'{first}' is neither a command nor a config file. {suggest(given[0], known)}"
+            f"Commands: {listing(known)}"
+        )
+    return ["run", *given]
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the program; mistakes of the user end it with one clear message and exit code 2."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    commands = {c.name or getattr(c.callback, "__name__", "") for c in app.registered_commands}
-    if given and given[0] not in {*commands, "data"} and not given[0].startswith("-"):
-        given.insert(0, "run")
+    # Threads that wait asleep: on a shared machine, spinning ones made a step 3.5 times as long
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        app(given)
+        app(_with_command(list(sys.argv[1:] if arguments is None else arguments)))
     except MsdkitError as error:
         typer.echo(f"error: {error}", err=True)
         raise SystemExit(2) from None

@@ -2,60 +2,27 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from msdkit.config import MODEL, ExperimentConfig, Node
-from msdkit.config_files import load_raw
-from msdkit.errors import ConfigError, listing, suggest
-from msdkit.registry import DATASETS, LOSSES, MASKINGS, METRICS, MODELS, PROCESSORS, WEIGHTINGS
+from msdkit.assets import ASSETS
+from msdkit.config import Node
+from msdkit.declarations import (
+    DEFAULT_METRICS,
+    declared,
+    is_random,
+    losses_kind,
+    provides,
+    teacher_folder,
+)
+from msdkit.errors import listing, suggest
+from msdkit.registry import DATASETS, LOSSES, MASKINGS, METRICS, MODELS, WEIGHTINGS
 from msdkit.schema import context_parameters
-from msdkit.types import TASKS, Task, View, default_views
+from msdkit.types import TASKS, View, default_views
 
-DEFAULT_TASKS = {
-    "single_label": "cross_entropy",
-    "multi_label": "bce",
-    "soft_target": "soft_target_bce",
-}
-DEFAULT_METRICS = {
-    "single_label": ["accuracy", "macro_f1"],
-    "multi_label": ["micro_f1", "macro_f1"],
-    "soft_target": ["vqa_accuracy"],
-}
-
-
-def declared(dataset: Node) -> tuple[dict[str, Any], Task]:
-    """(modalities, task kind) of a data set node, read from the class and not from its files."""
-    cls: Any = DATASETS.get(dataset["name"])
-    parameters = {k: v for k, v in dataset.items() if k != "name"}
-    if hasattr(cls, "declare"):
-        said = cls.declare(**parameters)
-        modalities, task = said["modalities"], said["task"]
-    else:
-        modalities, task = getattr(cls, "modalities", None), getattr(cls, "task", "single_label")
-    if not isinstance(modalities, Mapping) or not modalities:
-        raise ConfigError(
-            f"dataset '{dataset['name']}' must declare `modalities`, a mapping such as "
-            f"{{'text': 'text', 'audio': Modality('features', 40)}}; got {modalities!r}"
-        )
-    if "multimodal" in modalities or any(m.startswith("without_") for m in modalities):
-        raise ConfigError(f"modalities may not have the name of a view; got {listing(modalities)}")
-    if task not in TASKS:
-        raise ConfigError(f"unknown task kind '{task}'; accepted: {listing(TASKS)}")
-    return dict(modalities), cast(Task, task)
-
-
-def default_task(config: ExperimentConfig) -> Node:
-    """The task loss of the config, or the one that fits the data set's task kind."""
-    return config.task or {"name": DEFAULT_TASKS[declared(config.dataset)[1]]}
-
-
-def losses_kind(cls: Any) -> str:
-    """ "task" for `(logits, labels)`, "distill" for `(student, teacher, labels)`."""
-    return "task" if len(inspect.signature(cls.forward).parameters) == 3 else "distill"
+Found = tuple[str, Node, Any]  # where a model node stands, the node and its class
 
 
 def check_fit(report: Any, values: Node) -> None:
@@ -67,13 +34,16 @@ def check_fit(report: Any, values: Node) -> None:
         return
     modalities, task = found
     names = list(modalities)
+    forms = {"distill": list, "train": Mapping, "evaluate": Mapping}  # others are told already
+    values = {k: v for k, v in values.items() if isinstance(v, forms.get(k, object))}
+    models = list(_models(report, values))
     _check_losses(report, values, names, task)
-    _check_models(report, values, names, task)
+    _check_models(report, values, models, names, task)
     _check_weighting(report, values, names)
     _check_evaluate(report, values, names, task)
-    _check_masking(report, values)
+    _check_masking(report, values, models)
     _check_dropout(report, values, names)
-    _note_missing(report, values)
+    _note_missing(report, values, models)
 
 
 def _wrong(report: Any, path: str) -> bool:
@@ -125,7 +95,7 @@ def _fits(cls: Any, kind: str, task: str) -> bool:
     return losses_kind(cls) == kind and task in getattr(cls, "task_kinds", TASKS)
 
 
-def _models(report: Any, values: Node) -> Iterator[tuple[str, Node, Any]]:
+def _models(report: Any, values: Node) -> Iterator[Found]:
     """(path, node, class) of the models that are named in full and right so far."""
     for path in ("student", "teacher"):
         node = values.get(path)
@@ -133,23 +103,18 @@ def _models(report: Any, values: Node) -> Iterator[tuple[str, Node, Any]]:
             yield path, node, MODELS.get(node["name"])
 
 
-def provides(node: Node) -> set[str]:
-    """What a model declares that it can give: features and abilities."""
-    cls: Any = MODELS.get(node["name"])
-    plain, _ = MODEL.split(node)
-    hook = getattr(cls, "provides", None)
-    return set(hook(**{k: v for k, v in plain.items() if k != "name"})) if hook else set()
-
-
-def _check_models(report: Any, values: Node, names: list[str], task: str) -> None:
+def _check_models(
+    report: Any, values: Node, models: list[Found], names: list[str], task: str
+) -> None:
     terms = [
         t for i, t in enumerate(values.get("distill") or []) if not _wrong(report, f"distill.{i}")
     ]
     needs = {n for t in terms for n in getattr(LOSSES.get(t["name"]), "needs", ())}
-    for path, node, cls in _models(report, values):
+    for path, node, cls in models:
         if task not in getattr(cls, "task_kinds", TASKS):
             kinds = listing(cls.task_kinds)
             report.problem(f"{path}.name", f"model '{node['name']}' is for {kinds}, not {task}")
+        _check_init(report, path, node.get("init"), values)
         for modality in node.get("processors") or {}:
             if modality not in names:
                 report.problem(
@@ -163,6 +128,18 @@ def _check_models(report: Any, values: Node, names: list[str], task: str) -> Non
             report.problem(
                 path, f"losses need {listing(missing)}; model '{node['name']}' gives {gives}"
             )
+
+
+def _check_init(report: Any, path: str, init: Any, values: Node) -> None:
+    if not init:
+        return
+    if len(init) > 1:
+        report.problem(f"{path}.init", "expected one of folder and teacher_layers, got both")
+    if "teacher_layers" in init and (path == "teacher" or values.get("teacher") is None):
+        report.problem(f"{path}.init.teacher_layers", "there is no teacher to take layers from")
+    folder = init.get("folder")
+    if folder is not None and folder not in ASSETS and not Path(folder).is_dir():
+        report.note(f"{path}.init.folder", f"there is no folder {folder}", True)
 
 
 def _check_weighting(report: Any, values: Node, names: list[str]) -> None:
@@ -211,12 +188,12 @@ def _check_evaluate(report: Any, values: Node, names: list[str], task: str) -> N
         )
 
 
-def _check_masking(report: Any, values: Node) -> None:
+def _check_masking(report: Any, values: Node, models: list[Found]) -> None:
     node = values.get("masking", {"name": "drop"})
     if _wrong(report, "masking") or not isinstance(node, dict):
         return
     masking: Any = MASKINGS.get(node["name"])
-    for path, model, _ in _models(report, values):
+    for path, model, _ in models:
         missing = set(getattr(masking, "needs", ())) - provides(model)
         if missing:
             report.problem("masking", f"the {path} '{model['name']}' has no {listing(missing)}")
@@ -225,22 +202,13 @@ def _check_masking(report: Any, values: Node) -> None:
     off = "a cache would freeze its draws; set train.teacher_cache: false"
     if not getattr(masking, "deterministic", True):
         report.problem("masking", f"masking '{node['name']}' draws anew at each step and {off}")
-    for path, model, _ in _models(report, values):
+    for path, model, _ in models:
         for modality, processor in (model.get("processors") or {}).items():
             if is_random(processor):
                 report.problem(
                     f"{path}.processors.{modality}",
                     f"this processor transforms at random and {off}",
                 )
-
-
-def is_random(processor: str | Node) -> bool:
-    """Whether a processor's node asks for random transforms of the training data."""
-    node = {"name": processor} if isinstance(processor, str) else processor
-    cls: Any = PROCESSORS.get(node["name"])
-    hook = getattr(cls, "is_random", None)
-    parameters = {k: v for k, v in node.items() if k != "name"}
-    return bool(hook(**parameters)) if hook else getattr(cls, "random", False) is True
 
 
 def _check_dropout(report: Any, values: Node, names: list[str]) -> None:
@@ -258,7 +226,7 @@ def _check_dropout(report: Any, values: Node, names: list[str]) -> None:
         )
 
 
-def _note_missing(report: Any, values: Node) -> None:
+def _note_missing(report: Any, values: Node, models: list[Found]) -> None:
     """What another command has yet to make."""
     cls: Any = DATASETS.get(values["dataset"]["name"])
     parameters = {k: v for k, v in values["dataset"].items() if k != "name"}
@@ -276,21 +244,10 @@ def _note_missing(report: Any, values: Node) -> None:
                 else "train it"
             )
             report.note("teacher", f"there is no trained model in {folder}; {made} first", True)
-    for path, model, _ in _models(report, values):
+    for path, model, _ in models:
         for modality, processor in (model.get("processors") or {}).items():
             store = processor.get("store") if isinstance(processor, dict) else None
             if isinstance(store, str) and not Path(store).exists():
                 report.note(
                     f"{path}.processors.{modality}.store", f"there is no feature store {store}"
                 )
-
-
-def teacher_folder(node: Node) -> Path:
-    """The run folder of `{run: FOLDER}` or `{config: PATH}`."""
-    from msdkit.validation import validate
-
-    if "run" in node:
-        return Path(node["run"])
-    config = validate(load_raw([node["config"]])).require()
-    assert config.run_dir is not None
-    return Path(config.run_dir)

@@ -88,6 +88,14 @@ class TaskKeys:
 
 
 @dataclass(kw_only=True)
+class InitKeys:
+    """Where a model's weights come from: a folder, or layers of the teacher (from 0)."""
+
+    folder: str | None = None
+    teacher_layers: list[NonNegativeInt] | None = None
+
+
+@dataclass(kw_only=True)
 class ModelKeys:
     """What a model node holds beside the model's parameters.
 
@@ -96,7 +104,7 @@ class ModelKeys:
     """
 
     processors: dict[str, Annotated[Node, PROCESSORS]] = field(default_factory=dict)
-    init: Node | None = None
+    init: InitKeys | None = None
 
 
 @dataclass(frozen=True)

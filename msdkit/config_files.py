@@ -14,6 +14,7 @@ from msdkit.errors import ConfigError, listing
 
 COMMAND_LINE = "command line"
 YAML = (".yaml", ".yml")
+NODES = ("dataset", "student", "teacher", "task", "weighting", "masking")
 
 
 @dataclass
@@ -61,7 +62,7 @@ def load_raw(configs: Sequence[str | Path], overrides: Sequence[str] = ()) -> Ra
         for override in overrides:
             key, value = parse_override(override)
             set_path(values, key, value)
-            set_path(changes, key, value, strict=False)
+            set_path(changes, key, value)
         layers.append(Layer(COMMAND_LINE, Path(), changes))
     return RawConfig(_interpolate(values), layers)
 
@@ -115,7 +116,23 @@ def _localise(values: Node, folder: Path) -> Node:
     teacher = values.get("teacher")
     if isinstance(teacher, str) and teacher.endswith(YAML):
         values["teacher"] = {"config": str((folder / teacher).resolve())}
-    return values
+    return name_nodes(values)
+
+
+def name_nodes(values: Node) -> Node:
+    """Names that stand for `{name: …}` written out, so that they merge as nodes do."""
+    out = dict(values)
+    for key in NODES:
+        text = out.get(key)
+        if isinstance(text, str):
+            is_file = key == "teacher" and text.endswith(YAML)
+            out[key] = {"config" if is_file else "name": text}
+    terms = out.get("distill")
+    if isinstance(terms, dict | str):
+        terms = [terms]
+    if isinstance(terms, list):
+        out["distill"] = [{"name": t} if isinstance(t, str) else t for t in terms]
+    return out
 
 
 def merge(base: Node, child: Node) -> Node:
@@ -155,25 +172,20 @@ def parse_override(text: str) -> tuple[str, Any]:
     return key, parsed["value"]
 
 
-def set_path(values: Node, path: str, value: Any, *, strict: bool = True) -> None:
+def set_path(values: Node, path: str, value: Any) -> None:
     """Set `a.b.0.c` in nested dictionaries and lists; a name may stand for `{name: …}`."""
     here: Any = values
     *parents, last = path.split(".")
-    for part in parents:
-        if isinstance(here, list):
-            here = here[_index(here, part, path)]
-            continue
-        if isinstance(here.get(part), str) and part in ("task", "weighting", "masking"):
-            here[part] = {"name": here[part]}
-        if strict and part in here and not isinstance(here[part], dict | list | None):
-            raise ConfigError(f"override '{path}': '{part}' is {here[part]!r}, not a mapping")
-        if here.get(part) is None:
-            here[part] = {}
-        here = here[part]
-    if isinstance(here, list):
-        here[_index(here, last, path)] = value
-    else:
-        here[last] = value
+    for depth, part in enumerate(parents):
+        key: Any = _index(here, part, path) if isinstance(here, list) else part
+        held = here[key] if isinstance(here, list) else here.get(key)
+        if isinstance(held, str) and (part in NODES if depth == 0 else parents[0] == "distill"):
+            held = {"name": held}
+        if not isinstance(held, dict | list | None):
+            raise ConfigError(f"override '{path}': '{part}' is {held!r}, not a mapping")
+        here[key] = {} if held is None else held
+        here = here[key]
+    here[_index(here, last, path) if isinstance(here, list) else last] = value
 
 
 def _index(items: list[Any], part: str, path: str) -> int:

@@ -74,9 +74,11 @@ class RawSplit:
         self.labels: Tensor | None = None
         if all(y is not None for y in labels):
             self.labels = torch.from_numpy(np.stack([np.asarray(y) for y in labels]))
-        elif split == "train":
+        elif split in ("train", "val"):
             i = next(n for n, y in enumerate(labels) if y is None)
-            raise DataError(f"split 'train': example '{self.ids[i]}' has no label")
+            raise DataError(
+                f"split '{split}': example '{self.ids[i]}' has no label; only test may lack labels"
+            )
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from msdkit.errors import ConfigError
+from msdkit.functional import upcast
 from msdkit.types import (
     MULTIMODAL,
     Batch,
@@ -178,7 +179,8 @@ class Distiller(nn.Module):
         self, term: Term, students: Outputs, teachers: Outputs, labels: Tensor | None
     ) -> Tensor:
         """[B, V]: the loss of each view, zero where the term does not apply."""
-        zero = students[MULTIMODAL].logits.new_zeros(len(students[MULTIMODAL].logits))
+        logits = upcast(students[MULTIMODAL].logits)  # half precision would round the losses
+        zero = logits.new_zeros(len(logits))
         if term.whole:
             first = term.loss(students, teachers, labels)
             return torch.stack([first] + [zero.to(first)] * (len(self.views) - 1), dim=1)
@@ -188,7 +190,7 @@ class Distiller(nn.Module):
             target = term.target or view
             used = view in wanted
             columns.append(term.loss(students[view], teachers[target], labels) if used else zero)
-        return torch.stack([c.to(columns[0].dtype) for c in columns], dim=1)
+        return torch.stack([c.to(zero.dtype) for c in columns], dim=1)
 
     def _weights(
         self, batch: Batch, teachers: Outputs, logits: dict[str, Tensor], distill: Tensor, step: int

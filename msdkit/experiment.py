@@ -2,42 +2,32 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor, nn
 
 from msdkit.assets import cache_dir
-from msdkit.compatibility import DEFAULT_METRICS, declared, default_task, teacher_folder
-from msdkit.config import MODEL, TASK, TERM, ExperimentConfig, Node
+from msdkit.checkpoint import seed_everything
+from msdkit.config import TASK, TERM, ExperimentConfig, Node
 from msdkit.data import ModelInputs, RawSplit, Split
+from msdkit.declarations import DEFAULT_METRICS, declared, default_task, teacher_folder
 from msdkit.distiller import Distiller, Term
 from msdkit.errors import ConfigError
 from msdkit.evaluation import Scores, metric_name, predict, score
-from msdkit.registry import DATASETS, LOSSES, MASKINGS, METRICS, MODELS, PROCESSORS, WEIGHTINGS
+from msdkit.new_model import new_model
+from msdkit.registry import DATASETS, LOSSES, METRICS, WEIGHTINGS
 from msdkit.saved_model import SavedModel, load
 from msdkit.teacher_cache import cached_logits
 from msdkit.trainer import Trainer, accelerator_for
-from msdkit.types import Modality, View, default_views
+from msdkit.types import View, default_views
 
 __all__ = ["Experiment", "load"]
 
 TINY_EXAMPLES, TINY_STEPS = 64, 2
-RAW_PROCESSORS = {"text": "words", "image": "patches", "array": "array"}
-
-
-def seed_everything(seed: int) -> None:
-    """Seed torch, numpy and Python."""
-    torch.manual_seed(seed)
-    np.random.seed(seed % 2**32)
-    random.seed(seed)
 
 
 class Experiment:
@@ -90,8 +80,7 @@ class Experiment:
     @cached_property
     def student(self) -> SavedModel:
         """The model to train, with its processors fitted to the training data."""
-        seed_everything(self.config.seed)  # equal seeds, equal starts, whatever came before
-        return self._fresh(self.config.student)
+        return self._new(self.config.student)
 
     def use_saved_student(self) -> None:
         """Take the run's best model, with its processors, as the student."""
@@ -106,7 +95,7 @@ class Experiment:
         if node is None:
             return None
         if "name" in node:
-            saved = self._fresh(node)
+            saved = self._new(node)
         else:
             folder = teacher_folder(node)
             if not (folder / "best").exists() and not (folder / "model.json").exists():
@@ -130,68 +119,19 @@ class Experiment:
 
     def _fit_masking(self, saved: SavedModel) -> None:
         """The exact training means of the teacher's embeddings, for masking `mean`."""
-        inputs, size = self._model_inputs("teacher", "train"), self.config.evaluate.batch_size
+        inputs = ModelInputs(self.raw("train"), saved.processors, self.cache)
+        size = self.config.evaluate.batch_size
         count = len(inputs.raw)
         model: Any = saved.model
         model.fit_masking(
             inputs.batch(range(i, min(i + size, count))) for i in range(0, count, size)
         )
 
-    def _fresh(self, node: Node) -> SavedModel:
-        """A model from its node, initialised as its `init` says."""
-        plain, keys = MODEL.split(node)
-        nodes = {m: self._processor_node(m, keys.processors.get(m)) for m in self.names}
-        processors = {m: self._processor(m, n) for m, n in nodes.items()}
-        init = keys.init or {}
-        cls: Any = MODELS.get(plain["name"])
-        if "folder" in init:
-            plain = {**cls.parameters_from(init["folder"]), **plain}
-        model = MODELS.build(
-            plain,
-            modalities={m: p.modality for m, p in processors.items()},
-            num_classes=len(self.label_names),
-            masking=MASKINGS.build(self.config.masking),
-        )
-        self._initialise(model, init)
-        return SavedModel(
-            model,
-            plain,
-            self.config.masking,
-            processors,
-            nodes,
-            {m: k if isinstance(k, str) else "array" for m, k in self.declared.items()},
-            self.task,
-            self.label_names,
-            [str(Path(p).resolve()) if p.endswith(".py") else p for p in self.config.plugins],
-        )
-
-    def _initialise(self, model: Any, init: Mapping[str, Any]) -> None:
-        if "folder" in init:
-            model.load_folder(init["folder"])
-        elif "teacher_layers" in init:
-            if self.teacher is None:
-                raise ConfigError("init.teacher_layers needs a teacher")
-            model.load_teacher_layers(self.teacher.model, init["teacher_layers"])
-
-    def _processor_node(self, modality: str, node: Any) -> Node:
-        """The named processor, or the one that fits what the data set declares."""
-        if node is None:
-            kind = self.declared[modality]
-            kind = kind if isinstance(kind, str) else "array"
-            if kind not in RAW_PROCESSORS:
-                raise ConfigError(
-                    f"modality '{modality}' ({kind}) needs a processor in the model node, such as "
-                    f"processors: {{{modality}: {{name: features, store: PATH}}}}"
-                )
-            node = RAW_PROCESSORS[kind]
-        return {"name": node} if isinstance(node, str) else node
-
-    def _processor(self, modality: str, node: Node) -> Any:
-        kind = self.declared[modality]
-        given = kind if isinstance(kind, Modality) else None
-        processor = PROCESSORS.build(node, modality=given)
-        processor.fit(self.raw("train").raws(modality))
-        return processor
+    def _new(self, node: Node) -> SavedModel:
+        """A model from its node; equal seeds give equal starts, whatever came before."""
+        seed_everything(self.config.seed)
+        train = self.raw("train")
+        return new_model(self.config, node, train, self.declared, lambda: self.teacher)
 
     def _model_inputs(self, who: str, split: str) -> ModelInputs:
         if (who, split) not in self._inputs:
@@ -269,6 +209,24 @@ class Experiment:
     def split(self, split: str) -> Split:
         """Examples of one split for evaluation."""
         return Split(self._model_inputs("student", split))
+
+    @property
+    def evaluated(self) -> list[str]:
+        """The splits that a run reports on."""
+        return ["val", "test"] if self.config.evaluate.test else ["val"]
+
+    @property
+    def compares_with_teacher(self) -> bool:
+        """Whether there is a teacher with fixed answers; a random masking has none."""
+        masking = getattr(self.teacher and self.teacher.model, "masking", None)
+        return self.teacher is not None and getattr(masking, "deterministic", True)
+
+    def prepare(self) -> None:
+        """Read all that the evaluation needs, so that nothing is found amiss after training."""
+        for name in self.evaluated:
+            self.split(name)
+            if self.compares_with_teacher:
+                self.teacher_logits(name, self.views)
 
     def trainer(self) -> Trainer:
         """The training loop over this experiment."""

@@ -1,13 +1,16 @@
-"""Progress bars with rates and time left for everything that may take longer than two seconds."""
+"""Progress with rates and time left for everything that may take longer than two seconds."""
 
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
+QUIET, EVERY = 2.0, 15.0  # seconds: shorter work leaves no line in a log; how often long work does
+_shown: list[Any] = []  # the bars on screen; inner work adds a line to them
 
 
 class Advance(Protocol):
@@ -20,39 +23,80 @@ def console() -> Any:
     """The console that progress and messages go to: standard error."""
     from rich.console import Console
 
-    return Console(file=sys.stderr, highlight=False, soft_wrap=True)
+    return Console(file=sys.stderr, highlight=False, soft_wrap=True, markup=False)
 
 
 @contextmanager
 def bar(total: int, what: str, unit: str = "it", done: int = 0) -> Iterator[Advance]:
-    """A bar over `total` things of which `done` are done; in a log file, one closing line."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-    from rich.progress import TimeRemainingColumn as Left
+    """Shows work on `total` things of which `done` are done: a bar, or now and then a line in logs.
 
-    out = console()
-    columns = [
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        TextColumn("{task.completed}/{task.total}"),
-        TextColumn("{task.fields[rate]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        Left(),
-        TextColumn("{task.fields[text]}"),
-    ]
-    with Progress(*columns, console=out, disable=not out.is_terminal) as progress:
+    Work inside of other work adds its bar below the outer one.
+    """
+    with (_bar if sys.stderr.isatty() else _lines)(total, what, unit, done) as advance:
+        yield advance
+
+
+@contextmanager
+def _bar(total: int, what: str, unit: str, done: int) -> Iterator[Advance]:
+    with _display() as progress:
         task = progress.add_task(what, total=total, completed=done, rate="", text="")
+        start, count = time.monotonic(), 0
 
         def advance(n: int = 1, /, text: str = "") -> None:
-            elapsed = progress.tasks[0].elapsed or 1e-9
-            rate = (progress.tasks[0].completed + n - done) / elapsed
+            nonlocal count
+            count += n
+            rate = count / max(time.monotonic() - start, 1e-9)
             progress.update(task, advance=n, rate=f"{rate:,.0f} {unit}/s", text=text)
 
         yield advance
-        seconds = progress.tasks[0].elapsed or 0.0
-    if not out.is_terminal and seconds > 2:
-        rate = (total - done) / seconds
-        out.print(f"{what}: {total:,} {unit} in {seconds:.0f} s ({rate:,.0f} {unit}/s)")
+        if len(_shown) and progress.tasks[0].id != task:
+            progress.remove_task(task)
+
+
+@contextmanager
+def _display() -> Iterator[Any]:
+    from rich import progress as parts
+
+    if _shown:
+        yield _shown[-1]
+        return
+    columns = [
+        parts.TextColumn("{task.description}"),
+        parts.BarColumn(bar_width=24),
+        parts.MofNCompleteColumn(),
+        parts.TextColumn("{task.fields[rate]}"),
+        parts.TimeElapsedColumn(),
+        parts.TextColumn("left"),
+        parts.TimeRemainingColumn(),
+        parts.TextColumn("{task.fields[text]}"),
+    ]
+    with parts.Progress(*columns, console=console()) as progress:
+        _shown.append(progress)
+        try:
+            yield progress
+        finally:
+            _shown.pop()
+
+
+@contextmanager
+def _lines(total: int, what: str, unit: str, done: int) -> Iterator[Advance]:
+    start, count, said = time.monotonic(), 0, time.monotonic()
+
+    def advance(n: int = 1, /, text: str = "") -> None:
+        nonlocal count, said
+        count += n
+        now = time.monotonic()
+        if now - said > EVERY and done + count < total:
+            said, rate = now, count / (now - start)
+            left = f"{(total - done - count) / rate:.0f} s left"
+            where = f"{done + count:,}/{total:,} {unit}"
+            console().print(f"{what}: {where}, {rate:,.0f} {unit}/s, {left} {text}".rstrip())
+
+    yield advance
+    seconds = time.monotonic() - start
+    if seconds > QUIET:
+        rate = f"{count / seconds:,.0f} {unit}/s"
+        console().print(f"{what}: {count:,} {unit} in {seconds:.0f} s ({rate})")
 
 
 def track(items: Iterable[T], total: int, what: str, unit: str = "it") -> Iterator[T]:

@@ -14,13 +14,14 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin
 
 from msdkit.errors import ConfigError, listing, suggest
 from msdkit.schema import (
     Problem,
     config_parameters,
     context_parameters,
+    inner,
     nested_registry,
     parameter_problems,
 )
@@ -75,6 +76,8 @@ class Registry:
             )
         if name not in self._classes:
             importlib.import_module(self._lazy[name].partition(":")[0])
+        if name not in self._classes:
+            raise ConfigError(f"{self._lazy[name]} does not register the {self.kind} '{name}'")
         return self._classes[name]
 
     def parameters(self, name: str) -> dict[str, inspect.Parameter]:
@@ -144,9 +147,16 @@ def _context_for(cls: type, where: str, context: Mapping[str, Any]) -> dict[str,
 
 
 def _build_nested(annotation: Any, value: Any, context: Mapping[str, Any]) -> Any:
-    nested = nested_registry(annotation)
-    if nested is not None and isinstance(value, str | Mapping):
-        return nested.build(value, **context)
+    """The value with the plugin nodes in it built: one, an optional one, a list or mapping."""
+    nested, args = nested_registry(annotation), get_args(annotation)
+    if nested is not None:
+        return nested.build(value, **context) if isinstance(value, str | Mapping) else value
+    if value is not None and inner(annotation) is not None:
+        return _build_nested(inner(annotation), value, context)
+    if get_origin(annotation) is list and isinstance(value, list):
+        return [_build_nested(args[0], item, context) for item in value]
+    if get_origin(annotation) is dict and isinstance(value, Mapping):
+        return {key: _build_nested(args[1], item, context) for key, item in value.items()}
     return value
 
 

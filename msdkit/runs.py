@@ -10,12 +10,12 @@ from typing import Any
 
 from torch import Tensor
 
-from msdkit.checkpoint import write_text
+from msdkit.checkpoint import seed_everything, write_text
 from msdkit.config import ExperimentConfig
 from msdkit.cost import FLOP_EXAMPLES, SPEED_EXAMPLES, cost
 from msdkit.errors import ConfigError, DataError
 from msdkit.evaluation import agreement, prediction_rows, score, write_predictions
-from msdkit.experiment import Experiment, seed_everything
+from msdkit.experiment import Experiment
 from msdkit.logs import environment
 from msdkit.progress import bar, console
 from msdkit.saved_model import load
@@ -23,6 +23,7 @@ from msdkit.types import MULTIMODAL
 
 CONFIG, ENVIRONMENT, RESULTS = "config.yaml", "environment.json", "results.json"
 PREDICTIONS, PREDICT_BATCH = "predictions.jsonl", 64
+TINY_COST = 2  # examples that a trial's costs are measured on: enough to see that it works
 
 
 def run(config: ExperimentConfig, *, tiny: bool = False) -> dict[str, Any]:
@@ -36,7 +37,8 @@ def run(config: ExperimentConfig, *, tiny: bool = False) -> dict[str, Any]:
     if (folder / RESULTS).exists():
         console().print(f"{folder} is finished; its results are shown")
         return read_results(folder)
-    trainer = experiment.trainer()  # nothing is written before everything is known to fit
+    experiment.prepare()  # nothing is written before everything is known to fit
+    trainer = experiment.trainer()
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / CONFIG).exists():
         about = environment(config.seed)
@@ -60,8 +62,7 @@ def conclude(experiment: Experiment) -> dict[str, Any]:
     """Evaluate the best checkpoint on val and test, beside the teacher; write predictions."""
     model: Any = experiment.student.model
     model.load_folder(experiment.folder / "best")
-    splits = ["val", "test"] if experiment.config.evaluate.test else ["val"]
-    scores: dict[str, Any] = {}
+    splits, scores = experiment.evaluated, {}
     for name in splits:
         logits, found = experiment.evaluate(experiment.split(name))
         scores[name] = {"student": found, **_beside_teacher(experiment, name, logits)}
@@ -80,7 +81,7 @@ def conclude(experiment: Experiment) -> dict[str, Any]:
 
 def _beside_teacher(experiment: Experiment, split: str, logits: dict[str, Tensor]) -> Any:
     """The teacher's own scores per view, and how often the student gives its answer."""
-    if experiment.teacher is None or not _may_cache(experiment):
+    if not experiment.compares_with_teacher:
         return {}
     theirs = experiment.teacher_logits(split, experiment.views)
     labels = experiment.raw(split).labels
@@ -89,16 +90,11 @@ def _beside_teacher(experiment: Experiment, split: str, logits: dict[str, Tensor
     return {"teacher": scores, "agreement": equal}
 
 
-def _may_cache(experiment: Experiment) -> bool:
-    """A random masking or processor has no fixed answers to compare with."""
-    masking = getattr(experiment.teacher and experiment.teacher.model, "masking", None)
-    return getattr(masking, "deterministic", True)
-
-
 def costs(experiment: Experiment, split: str) -> dict[str, Any]:
     """What the student and its teacher cost at inference."""
     raw = experiment.raw(split)
-    count = min(len(raw), max(FLOP_EXAMPLES, SPEED_EXAMPLES))
+    wanted = TINY_COST if experiment.limit else max(FLOP_EXAMPLES, SPEED_EXAMPLES)
+    count = min(len(raw), wanted)
     examples = [{m: raw.raw(i, m) for m in raw.modalities} for i in range(count)]
     found = {"student": cost(experiment.student, examples)}
     if experiment.teacher is not None:
@@ -129,7 +125,8 @@ def predict_file(folder: Path, file: Path, views: list[str] | None = None) -> li
 
     saved = load(folder)
     views = views or [MULTIMODAL]
-    examples = list(read_examples(file, saved.raw_kinds))
+    fields = {m: saved.fields[m] for m in saved.needed(views)}
+    examples = read_examples(file, fields, id=saved.id_column)
     lines: list[str] = []
     with bar(len(examples), "predict", "ex") as advance:
         for start in range(0, len(examples), PREDICT_BATCH):

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from msdkit.checkpoint import recover_folder, write_text
+from msdkit.checkpoint import whole_folder, write_text
 from msdkit.config import Node
 from msdkit.data import pad
 from msdkit.errors import DataError
@@ -23,14 +23,17 @@ from msdkit.types import Sequence as Padded
 
 ABOUT = "model.json"
 WEIGHTS = "model.safetensors"
+NEEDED = ("name", "params", "masking", "modalities", "processors", "processor_states")
+NEEDED += ("task", "label_names", "plugins")
 
 
 @dataclass
 class SavedModel:
     """A classifier with its processors: raw values in, probabilities out.
 
-    node: the model's plugin node, with every parameter that it was built with; raw_kinds: what the
-    data set said of each modality's raw values.
+    node: the model's plugin node, with every parameter that it was built with; fields: where the
+    rows of a file hold each modality: a type (the column is called like the modality) or
+    `{column, type}`; id_column: where they hold the id.
     """
 
     model: nn.Module
@@ -38,10 +41,11 @@ class SavedModel:
     masking: Node
     processors: dict[str, Any]
     processor_nodes: dict[str, Node]
-    raw_kinds: dict[str, str]
+    fields: dict[str, Any]
     task: Task
     label_names: list[str]
     plugins: list[str] = field(default_factory=list)
+    id_column: str = "id"
 
     @property
     def modalities(self) -> dict[str, Modality]:
@@ -55,14 +59,16 @@ class SavedModel:
 
     def save(self, folder: Path) -> None:
         """Write `model.safetensors` and `model.json` into an existing folder."""
-        state = {k: v.detach().cpu().contiguous() for k, v in self.model.state_dict().items()}
+        tensors = self.model.state_dict().items()  # cloned: tied weights may not share memory
+        state = {k: v.detach().cpu().contiguous().clone() for k, v in tensors}
         save_file(state, folder / WEIGHTS)
         about = {
             "name": self.node["name"],
             "params": {k: v for k, v in self.node.items() if k != "name"},
             "masking": self.masking,
             "modalities": {m: asdict(x) for m, x in self.modalities.items()},
-            "raw_kinds": self.raw_kinds,
+            "fields": self.fields,
+            "id_column": self.id_column,
             "processors": self.processor_nodes,
             "processor_states": {m: p.state() for m, p in self.processors.items()},
             "task": self.task,
@@ -71,15 +77,20 @@ class SavedModel:
         }
         write_text(folder / ABOUT, json.dumps(about, indent=1))
 
-    def inputs(self, examples: Sequence[Mapping[str, Any]], views: Sequence[View]) -> Any:
-        """{modality: Sequence} of raw examples; modalities that no view reads may be absent."""
+    def needed(self, views: Sequence[str]) -> list[str]:
+        """The modalities that these views read; all others may be absent."""
+        parsed = [View.parse(v, self.processors) for v in views]
         read = getattr(self.model, "read", None)
-        needed = read(views) if read else sorted(set().union(*(v.visible for v in views)))
+        return read(parsed) if read else sorted(set().union(*(v.visible for v in parsed)))
+
+    def inputs(self, examples: Sequence[Mapping[str, Any]], views: Sequence[View]) -> Any:
+        """{modality: Sequence} of raw examples."""
         inputs: dict[str, Padded] = {}
-        for modality in needed:
+        for modality in self.needed(views):
             missing = [i for i, example in enumerate(examples) if modality not in example]
             if missing:
-                raise DataError(f"example {missing[0]} has no '{modality}', which {views} need")
+                wanted = ", ".join(views)
+                raise DataError(f"example {missing[0]} has no '{modality}', needed for: {wanted}")
             processor = self.processors[modality]
             inputs[modality] = pad(processor.batch([e[modality] for e in examples]))
         return inputs
@@ -111,12 +122,8 @@ def load(folder: str | Path, masking: Node | None = None) -> SavedModel:
     """
     folder = Path(folder)
     if not (folder / ABOUT).exists():
-        recover_folder(folder / "best")
-        folder = folder / "best"
-    try:
-        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{folder} holds no saved model ({error}); give a run's folder") from error
+        folder = whole_folder(folder / "best")
+    about = _read_about(folder)
     load_entry_points()
     load_plugins(about["plugins"])
     node = {"name": about["name"], **about["params"]}
@@ -139,13 +146,28 @@ def load(folder: str | Path, masking: Node | None = None) -> SavedModel:
         masking,
         processors,
         about["processors"],
-        about["raw_kinds"],
+        about.get("fields") or about["raw_kinds"],  # the name before fields had columns
         about["task"],
         about["label_names"],
         about["plugins"],
+        about.get("id_column", "id"),
     )
 
 
+def _read_about(folder: Path) -> dict[str, Any]:
+    """`model.json`; DataError when it is not one of ours."""
+    try:
+        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        lacking = [key for key in NEEDED if key not in about]
+        reason = f"{ABOUT} lacks {', '.join(lacking)}" if lacking else None
+    except (OSError, ValueError, TypeError) as error:
+        reason = str(error)
+    if reason:
+        raise DataError(f"{folder} holds no saved model ({reason}); give a run's folder")
+    return about
+
+
 def _held(about: dict[str, Any], modality: str) -> Modality | None:
-    """The declared Modality of an array modality, as the `array` processor takes it."""
-    return Modality(**about["modalities"][modality])
+    """What the data set declared, as the `array` processor takes it; None if that was fitted."""
+    fitted = about["processor_states"][modality]
+    return None if fitted else Modality(**about["modalities"][modality])

@@ -9,7 +9,7 @@ from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from msdkit.errors import listing, suggest
+from msdkit.errors import ConfigError, listing, suggest
 
 Problem = tuple[str, str]  # (path below the node, message)
 
@@ -17,9 +17,17 @@ Problem = tuple[str, str]  # (path below the node, message)
 @cache
 def config_parameters(cls: type) -> dict[str, inspect.Parameter]:
     """The keyword-only parameters of a class, with resolved annotations."""
-    if cls.__init__ is object.__init__:  # type: ignore[misc]
+    init = cls.__init__  # type: ignore[misc]
+    # torch's constructor takes any keyword and refuses it later: it declares nothing
+    if init is object.__init__ or init.__qualname__ == "Module.__init__":
         return {}
-    hints = get_type_hints(cls.__init__, include_extras=True)  # type: ignore[misc]
+    try:
+        hints = get_type_hints(init, include_extras=True)
+    except NameError as error:
+        raise ConfigError(
+            f"{cls.__module__}.{cls.__qualname__}: {error}; annotations of a plugin's parameters "
+            "must be importable when it is, not under TYPE_CHECKING alone"
+        ) from error
     return {
         name: p.replace(annotation=hints.get(name, Any))
         for name, p in inspect.signature(cls).parameters.items()
@@ -35,7 +43,10 @@ def context_parameters(cls: type) -> dict[str, inspect.Parameter]:
 
 
 def parameter_problems(
-    where: str, known: Mapping[str, inspect.Parameter], values: Mapping[str, Any]
+    where: str,
+    known: Mapping[str, inspect.Parameter],
+    values: Mapping[str, Any],
+    noun: str = "parameter",
 ) -> Iterator[Problem]:
     """All that is wrong with `values` for the parameters `known`."""
     named = {n: p for n, p in known.items() if p.kind is not p.VAR_KEYWORD}
@@ -45,7 +56,7 @@ def parameter_problems(
                 yield _join(key, path), message
         elif len(named) == len(known):
             accepted = f"Accepted: {listing(named)}" if named else "It takes no parameters"
-            yield str(key), f"{where} has no parameter '{key}'. {suggest(key, named)}{accepted}"
+            yield str(key), f"{where} has no {noun} '{key}'. {suggest(key, named)}{accepted}"
     for key, p in named.items():
         if p.default is p.empty and key not in values:
             yield key, f"{where} needs '{key}' ({describe(p.annotation)})"
@@ -56,13 +67,13 @@ def value_problems(annotation: Any, value: Any) -> Iterator[Problem]:
     origin, args = get_origin(annotation), get_args(annotation)
     nested = nested_registry(annotation)
     if nested is not None:
-        if isinstance(value, str | Mapping) or value is None:
-            yield from nested.validate(value)
+        if value is None or isinstance(value, str | int | float | list | Mapping):
+            yield from nested.validate(value)  # anything else is a plugin that is built already
     elif is_dataclass(annotation) and isinstance(value, Mapping):
         known = config_parameters(annotation)  # type: ignore[arg-type]
-        yield from parameter_problems("this section", known, value)
-    elif origin in (Union, types.UnionType) and value is not None and _only(args) is not None:
-        yield from value_problems(_only(args), value)
+        yield from parameter_problems("this section", known, value, "key")
+    elif value is not None and inner(annotation) is not None:
+        yield from value_problems(inner(annotation), value)
     elif origin is list and isinstance(value, list):
         for i, item in enumerate(value):
             yield from ((_join(str(i), p), m) for p, m in value_problems(args[0], item))
@@ -70,17 +81,17 @@ def value_problems(annotation: Any, value: Any) -> Iterator[Problem]:
         for key, item in value.items():
             yield from ((_join(str(key), p), m) for p, m in value_problems(args[1], item))
     elif is_dataclass(annotation):
-        yield (
-            "",
-            f"expected a mapping of {listing(f.name for f in fields(annotation))}, got {value!r}",
-        )
+        if not isinstance(value, annotation):  # type: ignore[arg-type]
+            yield "", f"expected a {describe(annotation)}, got {value!r}"
     else:
         yield from (("", message) for message in type_problems(annotation, value))
 
 
-def _only(alternatives: tuple[Any, ...]) -> Any:
-    """The one alternative beside None, if there is just one."""
-    rest = [a for a in alternatives if a is not type(None)]
+def inner(annotation: Any) -> Any:
+    """X of `X | None`; None for any other annotation."""
+    if get_origin(annotation) not in (Union, types.UnionType):
+        return None
+    rest = [a for a in get_args(annotation) if a is not type(None)]
     return rest[0] if len(rest) == 1 else None
 
 

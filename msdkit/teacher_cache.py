@@ -51,13 +51,7 @@ def cached_logits(
 
     The file holds `logits` `[N, V, C]` float32. ConfigError when the inputs are random.
     """
-    masking = getattr(teacher, "masking", None)
-    if inputs.random or not getattr(masking, "deterministic", True):
-        what = f"the processor of {inputs.random[0]}" if inputs.random else "the masking"
-        raise ConfigError(
-            f"{what} draws at random at each step, which a teacher cache would freeze; "
-            "set train.teacher_cache: false"
-        )
+    _refuse_random(teacher, inputs)
     place = folder / "teacher" / cache_key(teacher, nodes, inputs)
     path = _covering(place, views)
     if path is None:
@@ -66,20 +60,38 @@ def cached_logits(
     return _read(path, views, len(inputs.raw))
 
 
+def _refuse_random(teacher: nn.Module, inputs: ModelInputs) -> None:
+    """ConfigError for what is drawn anew at each step: a masking, or processors in training."""
+    drawn = [f"the processor of '{m}'" for m in inputs.random if inputs.raw.split == "train"]
+    if not getattr(getattr(teacher, "masking", None), "deterministic", True):
+        drawn.append("the masking")
+    if drawn:
+        raise ConfigError(
+            f"{drawn[0]} draws at random at each step, which a teacher cache would freeze; "
+            "set train.teacher_cache: false"
+        )
+
+
 def _covering(place: Path, views: Sequence[View]) -> Path | None:
     """A finished cache that holds all of these views."""
     for path in sorted(place.glob("*.safetensors")):
-        if set(views) <= set(_metadata(path)["views"]):
+        if set(views) <= set(_about(path)[0]):
             return path
     return None
 
 
-def _metadata(path: Path) -> dict[str, Any]:
+def _about(path: Path) -> tuple[list[str], int]:
+    """(views, checksum) of a cache file."""
     try:
         with safe_open(path, "pt") as file:
-            return json.loads(file.metadata()["about"])
+            about = json.loads(file.metadata()["about"])
+        return about["views"], about["crc32"]
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        raise DataError(f"teacher cache {path} is damaged ({error}); delete it") from error
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, reason: object) -> DataError:
+    return DataError(f"teacher cache {path} is damaged ({reason}); delete it")
 
 
 def _compute(
@@ -109,12 +121,15 @@ def _write(path: Path, logits: Tensor, views: Sequence[View]) -> None:
 
 
 def _read(path: Path, views: Sequence[View], count: int) -> dict[str, Tensor]:
-    about = _metadata(path)
-    with safe_open(path, "pt") as file:
-        logits = file.get_tensor("logits")
-    if len(logits) != count or _crc(logits) != about["crc32"]:
-        raise DataError(f"teacher cache {path} is damaged (checksum); delete it")
-    return {view: logits[:, about["views"].index(view)] for view in views}
+    held, checksum = _about(path)
+    try:
+        with safe_open(path, "pt") as file:
+            logits = file.get_tensor("logits")
+    except SafetensorError as error:
+        raise _damaged(path, error) from error
+    if logits.shape[:2] != (count, len(held)) or _crc(logits) != checksum:
+        raise _damaged(path, "checksum")
+    return {view: logits[:, held.index(view)] for view in views}
 
 
 def _crc(logits: Tensor) -> int:

@@ -64,9 +64,12 @@ def accelerator_for(precision: str) -> Any:
 
     AcceleratorState._reset_state()  # several runs in one process may differ in precision
     try:
-        return Accelerator(mixed_precision="no" if precision == "fp32" else precision)
+        accelerator = Accelerator(mixed_precision="no" if precision == "fp32" else precision)
     except ValueError as error:
         raise ConfigError(f"train.precision: {precision} cannot run here: {error}") from error
+    if precision == "fp16" and accelerator.device.type == "cpu":  # accelerate would ignore it
+        raise ConfigError("train.precision: fp16 needs a GPU; a CPU runs fp32 or bf16")
+    return accelerator
 
 
 class Trainer:
@@ -100,7 +103,9 @@ class Trainer:
         self.every = config.evaluate_every or self.steps_per_epoch
         modules = (distiller.student, distiller.losses)
         parameters = [p for m in modules for p in m.parameters() if p.requires_grad]
-        optimizer = torch.optim.AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay)
+        optimizer = torch.optim.AdamW(
+            parameters, lr=config.lr, weight_decay=config.weight_decay, fused=True
+        )
         self.schedule = schedule_for(config, optimizer, self.total_steps)
         self.model, self.optimizer = self.accelerator.prepare(distiller, optimizer)
         self.log = MetricsLog(folder / "metrics.jsonl")
@@ -179,8 +184,8 @@ class Trainer:
         ids = [batch.ids[i] for i in bad.nonzero().flatten().tolist()]
         terms = {name: values.mean().item() for name, values in output.terms.items()}
         raise TrainingError(
-            f"step {self.step}: the loss is {output.total.item()} (task {output.task.mean():.4g}, "
-            f"terms {terms}); examples: {', '.join(ids[:10]) or 'none alone'}"
+            f"step {self.step + 1}: the loss is {output.total.item()} "
+            f"(task {output.task.mean():.4g}, terms {terms}); examples: {', '.join(ids[:10]) or 'none alone'}"
             + (f" and {len(ids) - 10} more" if len(ids) > 10 else "")
         )
 
@@ -199,9 +204,10 @@ class Trainer:
         scores = self.evaluate()
         flat = {f"{v}/{m}": x for v, row in scores.items() for m, x in row.items()}
         self.log.write(**self._now("val"), **flat)
-        value = scores[MULTIMODAL][self.metric]
-        if self.sign * value > self.best:
-            self.best, self.bad = self.sign * value, 0
+        value = self.sign * scores[MULTIMODAL][self.metric]
+        first = self.best == -math.inf  # then even a metric that is not a number gives a best/
+        if first or value > self.best:
+            self.best, self.bad = -math.inf if math.isnan(value) else value, 0
             self._save_folder("best", lambda folder: None)
         else:
             self.bad += 1

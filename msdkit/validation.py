@@ -8,13 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from msdkit.config import EvaluateConfig, ExperimentConfig, Node, TrainConfig
-from msdkit.config_files import YAML, RawConfig
+from msdkit.config import EvaluateConfig, ExperimentConfig, TrainConfig
+from msdkit.config_files import RawConfig, name_nodes
 from msdkit.errors import ConfigError, MsdkitError
 from msdkit.registry import load_entry_points, load_plugins
 from msdkit.schema import config_parameters, parameter_problems
-
-NODES = ("dataset", "student", "teacher", "task", "weighting", "masking")
 
 
 @dataclass
@@ -74,34 +72,18 @@ def validate(raw: RawConfig) -> Validation:
     from msdkit.compatibility import check_fit
 
     report = Validation(raw)
-    values = _normalised(raw.values)
+    values = name_nodes(raw.values)
     report.attempt("plugins", load_entry_points)
     plugins = values.get("plugins")
     for i, plugin in enumerate(plugins if isinstance(plugins, list) else []):
         report.attempt(f"plugins.{i}", partial(load_plugins, [str(plugin)]))
     known = config_parameters(ExperimentConfig)
-    for path, message in parameter_problems("the config", known, values):
-        report.problem(path, message.replace("has no parameter", "has no key"))
+    for path, message in parameter_problems("the config", known, values, "key"):
+        report.problem(path, message)
     if not report.problems:
         report.config = typed(raw, values)
     check_fit(report, values)
     return report
-
-
-def _normalised(values: Node) -> Node:
-    """Names that stand for `{name: …}` written out."""
-    out = dict(values)
-    for key in NODES:
-        text = out.get(key)
-        if isinstance(text, str):
-            is_file = key == "teacher" and text.endswith(YAML)
-            out[key] = {"config" if is_file else "name": text}
-    terms = out.get("distill")
-    if isinstance(terms, dict | str):
-        terms = [terms]
-    if isinstance(terms, list):
-        out["distill"] = [{"name": t} if isinstance(t, str) else t for t in terms]
-    return out
 
 
 def typed(raw: RawConfig, values: Mapping[str, Any]) -> ExperimentConfig:

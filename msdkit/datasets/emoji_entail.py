@@ -19,6 +19,7 @@ from msdkit.datasets.emoji_relations import Relations
 from msdkit.datasets.records import Records
 from msdkit.datasets.wordnet import WordNet
 from msdkit.errors import DataError, listing
+from msdkit.progress import console
 from msdkit.registry import DATASETS
 from msdkit.types import Example, Task
 
@@ -111,7 +112,7 @@ class EmojiEntail:
             _check_recipe(target, recipe)
             return target.resolve()
         assets.prefetch(sources.PACKAGES)
-        assets.announce(f"building emoji_entail in {target} (once, about half a minute)")
+        console().print(f"building emoji_entail in {target} (once, about half a minute)")
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".building-", dir=target.parent) as scratch:
             unfinished = Path(scratch) / "data"

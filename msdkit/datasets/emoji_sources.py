@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from msdkit.assets import package
 from msdkit.datasets.wordnet import WordNet
 from msdkit.errors import DataError
+from msdkit.progress import bar
 
 # noto-v1 is an older drawing of noto, so a split that keeps pictures apart keeps the two together.
 VENDORS = ("noto", "noto-v1", "openmoji", "fluent-emoji-flat", "emojione", "twemoji")
@@ -130,34 +130,12 @@ def write_pictures(pictures: dict[str, dict[str, str]], folder: Path) -> None:
     One process: with two cores, a pool of processes or threads gained 3 % (resvg fills them).
     """
     total = sum(map(len, pictures.values()))
-    with progress("drawing pictures", total) as advance:
+    with bar(total, "draw pictures", "pictures") as advance:
         for vendor in sorted(pictures):
             (folder / vendor).mkdir(parents=True)
             for code, svg in sorted(pictures[vendor].items()):
                 (folder / vendor / f"{code}.png").write_bytes(render(svg))
-                advance()
-
-
-@contextmanager
-def progress(title: str, total: int) -> Iterator[Any]:
-    """A bar on stderr with rate and time left; yields what is called after each item."""
-    from rich import progress as bars
-    from rich.console import Console
-
-    columns = [
-        bars.TextColumn("{task.description}"),
-        bars.BarColumn(),
-        bars.MofNCompleteColumn(),
-        bars.TextColumn("{task.fields[rate]}/s"),
-        bars.TimeRemainingColumn(),
-    ]
-    with bars.Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(title, total=total, rate="–")
-
-        def advance() -> None:
-            bar.update(task, advance=1, rate=f"{bar.tasks[0].speed or 0:.0f}")
-
-        yield advance
+                advance(1)
 
 
 def _read(path: Path) -> Any:

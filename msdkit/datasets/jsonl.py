@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -75,6 +76,7 @@ class Jsonl:
     labels: the classes, in the order of the logits; by default those found in train, sorted.
     id: its column; where it is absent, the line number.
 
+    A trained model keeps `fields` and `id_column`: files for prediction have the same columns.
     Every row is checked when the data set is opened, so that a bad one does not end a long run.
     """
 
@@ -90,8 +92,9 @@ class Jsonl:
         labels: list[str] | None = None,
         task: Literal["single_label", "multi_label", "soft_target"] = "single_label",
     ) -> None:
-        self.folder, self.task = Path(folder), task
+        self.folder, self.task, self.id_column = Path(folder), task, id
         fields = parse_fields(modalities)
+        self.fields = {name: asdict(field) for name, field in fields.items()}
         self.modalities: dict[str, str] = {name: field.type for name, field in fields.items()}
         self._files, self._label = files or {}, label
         path = self._path(split)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -167,14 +168,15 @@ class TextEncoder(Processor):
 
         self._require_safetensors()
         # the eager attention is as fast on short texts, and PyTorch counts all of its FLOPs
-        model = AutoModel.from_pretrained(
-            self.folder,
-            config=self._config,
-            local_files_only=True,
-            use_safetensors=True,
-            attn_implementation="eager",
-            dtype=torch.float32,
-        )
+        with _quiet():
+            model = AutoModel.from_pretrained(
+                self.folder,
+                config=self._config,
+                local_files_only=True,
+                use_safetensors=True,
+                attn_implementation="eager",
+                dtype=torch.float32,
+            )
         return model.eval().requires_grad_(False)
 
     @cached_property
@@ -232,6 +234,20 @@ class TextEncoder(Processor):
             raise DataError(
                 f"text encoder {self.folder}: {advice if pickled else 'no model.safetensors'}"
             )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' own bar, which would flash by between ours."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _text(raw: Any) -> str:

@@ -1,0 +1,29 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+# waiting threads sleep: other work may need the cores
+export OMP_WAIT_POLICY ?= PASSIVE
+
+.PHONY: demo test check bench
+
+$(INSTALLED): setup.py
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --disable-pip-version-check --quiet torch torchvision
+	$(BIN)/pip install --disable-pip-version-check --quiet -e '.[dev,demo]'
+	touch $@
+
+demo: $(INSTALLED)  ## teach, distil four ways and compare, on real data; at most 12 minutes on 2 cores
+	$(BIN)/python projects/demo/run.py
+
+test: $(INSTALLED)  ## all tests
+	$(BIN)/pytest
+
+check: $(INSTALLED)  ## formatting, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(INSTALLED)  ## speed, as ratios within one run
+	$(BIN)/python benchmarks/run.py

@@ -1,0 +1,96 @@
+"""What plugins and configs declare of themselves, told without building or reading anything."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from msdkit.config import MODEL, ExperimentConfig, Node
+from msdkit.config_files import load_raw
+from msdkit.errors import ConfigError, listing
+from msdkit.registry import DATASETS, MODELS, PROCESSORS
+from msdkit.types import TASKS, Task
+
+DEFAULT_TASKS = {
+    "single_label": "cross_entropy",
+    "multi_label": "bce",
+    "soft_target": "soft_target_bce",
+}
+DEFAULT_METRICS = {
+    "single_label": ["accuracy", "macro_f1"],
+    "multi_label": ["micro_f1", "macro_f1"],
+    "soft_target": ["vqa_accuracy"],
+}
+
+
+def declared(dataset: Node) -> tuple[dict[str, Any], Task]:
+    """(modalities, task kind) of a data set node, read from the class and not from its files."""
+    cls: Any = DATASETS.get(dataset["name"])
+    parameters = {k: v for k, v in dataset.items() if k != "name"}
+    if hasattr(cls, "declare"):
+        said = cls.declare(**parameters)
+        modalities, task = said["modalities"], said["task"]
+    else:
+        modalities, task = getattr(cls, "modalities", None), getattr(cls, "task", "single_label")
+    if not isinstance(modalities, Mapping) or not modalities:
+        raise ConfigError(
+            f"dataset '{dataset['name']}' must declare `modalities`, a mapping such as "
+            f"{{'text': 'text', 'audio': Modality('features', 40)}}; got {modalities!r}"
+        )
+    if "multimodal" in modalities or any(m.startswith("without_") for m in modalities):
+        raise ConfigError(f"modalities may not have the name of a view; got {listing(modalities)}")
+    if task not in TASKS:
+        raise ConfigError(f"unknown task kind '{task}'; accepted: {listing(TASKS)}")
+    return dict(modalities), cast(Task, task)
+
+
+def default_task(config: ExperimentConfig) -> Node:
+    """The task loss of the config, or the one that fits the data set's task kind."""
+    return config.task or {"name": DEFAULT_TASKS[declared(config.dataset)[1]]}
+
+
+def losses_kind(cls: Any) -> str:
+    """ "task" for `(logits, labels)`, "distill" for `(student, teacher, labels)`."""
+    return "task" if len(inspect.signature(cls.forward).parameters) == 3 else "distill"
+
+
+def provides(node: Node) -> set[str]:
+    """What a model declares that it can give: features and abilities."""
+    cls: Any = MODELS.get(node["name"])
+    plain, _ = MODEL.split(node)
+    hook = getattr(cls, "provides", None)
+    return set(hook(**{k: v for k, v in plain.items() if k != "name"})) if hook else set()
+
+
+def is_random(processor: str | Node) -> bool:
+    """Whether a processor's node asks for random transforms of the training data."""
+    node = {"name": processor} if isinstance(processor, str) else processor
+    cls: Any = PROCESSORS.get(node["name"])
+    hook = getattr(cls, "is_random", None)
+    parameters = {k: v for k, v in node.items() if k != "name"}
+    return bool(hook(**parameters)) if hook else getattr(cls, "random", False) is True
+
+
+def teacher_folder(node: Node) -> Path:
+    """The run folder of `{run: FOLDER}` or `{config: PATH}`."""
+    from msdkit.validation import validate
+
+    if "run" in node:
+        return Path(node["run"])
+    _refuse_circle(node["config"])
+    config = validate(load_raw([node["config"]])).require()
+    assert config.run_dir is not None
+    return Path(config.run_dir)
+
+
+def _refuse_circle(config: str | None) -> None:
+    """ConfigError when the teacher's teacher's … config is the config itself."""
+    seen: list[str] = []
+    while config is not None:
+        if config in seen:
+            raise ConfigError(f"{config} is its own teacher; set `teacher: null` there")
+        seen.append(config)
+        teacher = load_raw([config]).values.get("teacher")
+        config = teacher.get("config") if isinstance(teacher, dict) else None

@@ -1,0 +1,101 @@
+"""A new model from its config node: processors fitted to the training data, weights initialised."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from msdkit.assets import ASSETS, asset
+from msdkit.config import MODEL, ExperimentConfig, Node
+from msdkit.data import RawSplit
+from msdkit.errors import ConfigError
+from msdkit.registry import MASKINGS, MODELS, PROCESSORS
+from msdkit.saved_model import SavedModel
+from msdkit.types import Modality
+
+RAW_PROCESSORS = {"text": "words", "image": "patches", "array": "array"}
+
+
+def new_model(
+    config: ExperimentConfig,
+    node: Node,
+    train: RawSplit,
+    declared: Mapping[str, Any],
+    teacher: Callable[[], SavedModel | None],
+) -> SavedModel:
+    """The model of `node`, initialised as its `init` says.
+
+    declared: what the data set said of each modality; teacher: asked for by `init.teacher_layers`.
+    """
+    plain, keys = MODEL.split(node)
+    nodes = {m: processor_node(m, kind, keys.processors.get(m)) for m, kind in declared.items()}
+    processors = {m: _fitted(n, declared[m], train, m) for m, n in nodes.items()}
+    init = keys.init or {}
+    cls: Any = MODELS.get(plain["name"])
+    if "folder" in init:
+        init = {"folder": folder_of(init["folder"])}
+        plain = {**cls.parameters_from(init["folder"]), **plain}
+    model = MODELS.build(
+        plain,
+        modalities={m: p.modality for m, p in processors.items()},
+        num_classes=len(train.label_names),
+        masking=MASKINGS.build(config.masking),
+    )
+    _initialise(model, init, teacher)
+    return SavedModel(
+        model,
+        plain,
+        config.masking,
+        processors,
+        nodes,
+        getattr(train.dataset, "fields", None) or {m: raw_kind(k) for m, k in declared.items()},
+        train.task,
+        train.label_names,
+        [str(Path(p).resolve()) if p.endswith(".py") else p for p in config.plugins],
+        getattr(train.dataset, "id_column", "id"),
+    )
+
+
+def folder_of(name: str) -> Path:
+    """A folder with weights, or that of an asset such as all-MiniLM-L6-v2."""
+    return asset(name) if name in ASSETS else Path(name)
+
+
+def raw_kind(declared: Any) -> str:
+    """What raw values are: text, image, features, or array where a Modality is declared."""
+    return declared if isinstance(declared, str) else "array"
+
+
+def processor_node(modality: str, declared: Any, node: Any) -> Node:
+    """The named processor, or the one that fits what the data set declares."""
+    if node is None:
+        kind = raw_kind(declared)
+        if kind not in RAW_PROCESSORS:
+            raise ConfigError(
+                f"modality '{modality}' ({kind}) needs a processor in the model node, such as "
+                f"processors: {{{modality}: {{name: features, store: PATH}}}}"
+            )
+        node = RAW_PROCESSORS[kind]
+    return {"name": node} if isinstance(node, str) else node
+
+
+def _fitted(node: Node, declared: Any, train: RawSplit, modality: str) -> Any:
+    given = declared if isinstance(declared, Modality) else None
+    processor = PROCESSORS.build(node, modality=given)
+    processor.fit(train.raws(modality))
+    return processor
+
+
+def _initialise(
+    model: Any, init: Mapping[str, Any], teacher: Callable[[], SavedModel | None]
+) -> None:
+    if "folder" in init:
+        model.load_folder(init["folder"])
+    elif "teacher_layers" in init:
+        source = teacher()
+        if source is None:
+            raise ConfigError("init.teacher_layers needs a teacher")
+        model.load_teacher_layers(source.model, init["teacher_layers"])
+    elif init:
+        raise ConfigError(f"init: expected {{folder: …}} or {{teacher_layers: …}}, got {init}")
