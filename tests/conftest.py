@@ -30,3 +30,24 @@ def fake_emoji(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_fake_emoji(cache)
     monkeypatch.setenv("MSDKIT_CACHE", str(cache))
     return cache
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache."""
+    monkeypatch.setenv("MSDKIT_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture(scope="session")
+def toy_teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of a teacher of the toy data set."""
+    from toy import PLAIN, configured
+
+    from msdkit.runs import run
+
+    folder = tmp_path_factory.mktemp("toy")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MSDKIT_CACHE", str(folder / "cache"))
+        run(configured(folder / "teacher.yaml", PLAIN, student={"hidden": 32}))
+    return folder / "teacher"

@@ -1,0 +1,78 @@
+"""The contract of weightings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+from typing import Any
+
+from torch import Tensor
+
+from msdkit.errors import ConfigError, listing
+from msdkit.testing.promises import EXTREME, hook, labels_of, normal, promise
+from msdkit.types import Task, View, WeightingInput, default_views, known_views
+
+TRAIN, CLASSES = 6, 4
+
+
+def check_weighting(
+    weighting: Any,
+    *,
+    task: Task = "single_label",
+    modalities: Sequence[str] = ("text", "image"),
+) -> None:
+    """Weights over the default views of these modalities and, unless it refuses by ConfigError,
+    of these and one more.
+
+    They are [B, V], at least 0, detached, and finite at logits of ±100; the teacher views that it
+    asks for exist; `fit` is called over a small training set that the batches come from.
+    """
+    _check(deepcopy(weighting), task, tuple(modalities))
+    try:
+        _check(deepcopy(weighting), task, (*modalities, "another"))
+    except ConfigError:
+        return
+
+
+def _check(weighting: Any, task: Task, modalities: tuple[str, ...]) -> None:
+    views, known = default_views(modalities), known_views(modalities)
+    wanted = hook(weighting, "teacher_views", modalities) or []
+    unknown = set(wanted) - set(known)
+    promise(
+        not unknown, weighting, f"asks for views {listing(unknown)}; there are {listing(known)}"
+    )
+    hook(weighting, "validate", [v.name for v in views])
+    names = dict.fromkeys([*map(str, views), *wanted])
+    plain = {name: normal(TRAIN, CLASSES, seed=i) for i, name in enumerate(names)}
+    far = {name: EXTREME * x.sign() for name, x in plain.items()}
+    labels, ids = labels_of(task, TRAIN, CLASSES), [f"id{i}" for i in range(TRAIN)]
+    for logits in (plain, far, {name: x.bfloat16() for name, x in far.items()}):
+        hook(weighting, "fit", logits, labels, ids)
+        for rows in ([4, 0, 2], [1]):
+            chosen = {name: x[rows] for name, x in logits.items()}
+            batch_ids = [ids[i] for i in rows]
+            given = _input(chosen, labels[rows], batch_ids, views, task)
+            _check_weights(weighting, weighting(given), [len(rows), len(views)])
+
+
+def _input(
+    logits: dict[str, Tensor], labels: Tensor, ids: list[str], views: list[View], task: Task
+) -> WeightingInput:
+    return WeightingInput(
+        teacher_logits=logits,
+        student_logits={v.name: -logits[v] for v in views},
+        losses=normal(len(ids), len(views)).abs(),
+        labels=labels,
+        views=views,
+        ids=ids,
+        step=0,
+        task=task,
+    )
+
+
+def _check_weights(weighting: Any, weights: Tensor, shape: list[int]) -> None:
+    found = list(weights.shape)
+    promise(found == shape, weighting, f"must give [B, V] = {shape}, gave {found}")
+    promise(weights.isfinite().all(), weighting, f"gave weights not finite: {weights.tolist()}")
+    promise((weights >= 0).all(), weighting, f"gave a weight below 0: {weights.tolist()}")
+    promise(not weights.requires_grad, weighting, "gave weights with a gradient; detach them")

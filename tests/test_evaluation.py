@@ -1,0 +1,95 @@
+"""Predictions per view, and how they are written down."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import toy
+
+from msdkit.data import ModelInputs, RawSplit, Split
+from msdkit.evaluation import (
+    agreement,
+    answers,
+    predict,
+    prediction_rows,
+    readable,
+    score,
+    write_predictions,
+)
+from msdkit.saved_model import load
+from msdkit.types import default_views
+
+VIEWS = default_views(["text", "image"])
+NAMES = ["a", "b", "c"]
+LOGITS = torch.tensor([[2.0, 1.0, -1.0], [-1.0, -2.0, -3.0], [0.5, 0.0, 3.0]])
+
+
+@pytest.fixture
+def split(tmp_path: Path, toy_teacher: Path) -> Split:
+    raw = RawSplit(toy.Toy("val", n=10), "val", "single_label")
+    return Split(ModelInputs(raw, load(toy_teacher).processors, tmp_path))
+
+
+def test_predictions_do_not_depend_on_the_batch(split: Split, toy_teacher: Path) -> None:
+    model = load(toy_teacher).model
+    whole = predict(model, split, VIEWS)
+    assert {v: x.shape for v, x in whole.items()} == dict.fromkeys(VIEWS, (10, 3))
+    for name, logits in predict(model, split, VIEWS, batch_size=3).items():
+        torch.testing.assert_close(logits, whole[name], rtol=0, atol=1e-5)
+
+
+def test_evaluation_leaves_training_as_it_was(split: Split, toy_teacher: Path) -> None:
+    model = load(toy_teacher).model.train()
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    first = predict(model, split, VIEWS)
+    assert torch.equal(torch.rand(3), expected)
+    assert model.training
+    assert toy.equal(first, predict(model, split, VIEWS))  # no dropout
+
+
+def test_scores_per_view() -> None:
+    logits = {"multimodal": LOGITS, "text": -LOGITS}
+    found = score(logits, torch.tensor([0, 0, 2]), ["accuracy"], "single_label")
+    assert found == {"multimodal": {"accuracy": 1.0}, "text": {"accuracy": 0.0}}
+
+
+def test_agreement() -> None:
+    other = LOGITS.clone()
+    other[0] = torch.tensor([0.0, 1.0, -2.0])
+    assert agreement(LOGITS, other, "single_label") == pytest.approx(2 / 3)
+    assert agreement(LOGITS, other, "multi_label") == pytest.approx(8 / 9)
+
+
+def test_answers() -> None:
+    assert answers(LOGITS, "single_label", NAMES) == ["a", "a", "c"]
+    assert answers(LOGITS, "soft_target", NAMES) == ["a", "a", "c"]
+    assert answers(LOGITS, "multi_label", NAMES) == [["a", "b"], [], ["a", "c"]]
+
+
+def test_rows_predict_by_the_multimodal_view() -> None:
+    both = prediction_rows(
+        ["x"], {"text": -LOGITS[:1], "multimodal": LOGITS[:1]}, "single_label", NAMES
+    )
+    assert both[0]["prediction"] == "a"
+    (alone,) = prediction_rows(["x"], {"text": -LOGITS[:1]}, "single_label", NAMES)
+    assert alone["prediction"] == "c"
+    shares = LOGITS[0].softmax(0).tolist()
+    assert both[0]["probabilities"]["multimodal"] == pytest.approx(shares, abs=1e-6)
+
+
+def test_labels_as_a_person_writes_them(split: Split, tmp_path: Path) -> None:
+    assert readable(torch.tensor(2), "single_label", NAMES) == "c"
+    assert readable(torch.tensor([1.0, 0, 1]), "multi_label", NAMES) == ["a", "c"]
+    assert readable(torch.tensor([0, 0.3, 1]), "soft_target", NAMES) == {"b": 0.3, "c": 1.0}
+    logits = {"multimodal": torch.randn(10, 3)}
+    write_predictions(tmp_path / "p.jsonl", split, logits, "single_label", NAMES)
+    lines = [json.loads(line) for line in (tmp_path / "p.jsonl").read_text().splitlines()]
+    assert [NAMES.index(line["label"]) for line in lines] == split.labels.tolist()  # type: ignore[union-attr]
+    split.labels = None
+    write_predictions(tmp_path / "p.jsonl", split, logits, "single_label", NAMES)
+    assert '"label": null' in (tmp_path / "p.jsonl").read_text()

@@ -1,0 +1,147 @@
+"""Comparisons: methods over seeds, and paired bootstrap intervals."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import toy
+
+from msdkit import study
+from msdkit.errors import ConfigError
+from msdkit.study import compare, summarise
+from msdkit.tables import spread, study_tables
+
+NAMES = ["no", "yes"]
+COST = {"parameters": 1500, "parameters_encoders": 0, "flops_per_example": 2e6}
+
+
+def finished(
+    folder: Path, right: np.ndarray, labelled: bool = True, teacher: bool = False
+) -> dict[str, Any]:
+    """A run whose answers are right or wrong as given; the labels alternate."""
+    folder.mkdir(parents=True)
+    lines = []
+    for i, hit in enumerate(right):
+        label = i % 2
+        shares = [0.1, 0.9] if label == hit else [0.9, 0.1]
+        row = {"id": str(i), "probabilities": {"multimodal": shares}}
+        lines.append(json.dumps({**row, "label": NAMES[label] if labelled else None}))
+    (folder / "predictions.jsonl").write_text("\n".join(lines))
+    views = {v: {"accuracy": float(np.mean(right))} for v in ("multimodal", "text")}
+    found = {
+        "student": views,
+        **({"teacher": views, "agreement": {"multimodal": 1.0}} if teacher else {}),
+    }
+    costs = {"student": {**COST, "examples_per_second": 10.0}}
+    if teacher:
+        costs["teacher"] = {**costs["student"], "parameters": 9_000_000}
+    return {
+        "run_dir": str(folder),
+        "task": "single_label",
+        "label_names": NAMES,
+        "metric": "accuracy",
+        "metrics": ["accuracy"],
+        "splits": {"val": found, "test": found},
+        "cost": costs,
+    }
+
+
+def difference(tmp_path: Path, **runs: list[np.ndarray]) -> dict[str, Any]:
+    made = {
+        name: [finished(tmp_path / name / f"seed{i}", right) for i, right in enumerate(seeds)]
+        for name, seeds in runs.items()
+    }
+    (found,) = summarise(made, "kd", "made up")["differences"]
+    return found
+
+
+def test_equal_answers_differ_by_nothing(tmp_path: Path) -> None:
+    right = np.arange(100) % 3 > 0
+    found = difference(tmp_path, kd=[right], msd=[right])
+    assert found == {"method": "msd", "metric": "accuracy", "mean": 0, "low": 0, "high": 0}
+
+
+def test_the_interval_is_that_of_the_paired_difference(tmp_path: Path) -> None:
+    """Right where the baseline is, and on a tenth more: the difference per example is 0 or 1."""
+    base = np.arange(1000) % 2 == 0
+    better = base | (np.arange(1000) % 10 == 1)
+    found = difference(tmp_path, kd=[base], msd=[better])
+    half = 1.96 * (0.1 * 0.9 / 1000) ** 0.5  # unpaired, it would be three times as wide
+    assert found["mean"] == pytest.approx(0.1)
+    assert found["low"] == pytest.approx(0.1 - half, abs=0.003)
+    assert found["high"] == pytest.approx(0.1 + half, abs=0.003)
+
+
+def test_seeds_are_resampled_too(tmp_path: Path) -> None:
+    """Seeds that differ by far make the interval wide, however many examples there are."""
+    base = np.zeros(600, bool)
+    seeds = [np.ones(600, bool), np.zeros(600, bool)]
+    found = difference(tmp_path, kd=[base, base], msd=seeds)
+    assert found["mean"] == pytest.approx(0.5)
+    assert found["low"] == 0
+    assert found["high"] == 1
+
+
+def test_a_study_lists_the_teacher_first(tmp_path: Path) -> None:
+    right = np.arange(40) % 4 > 0
+    runs = {
+        name: [finished(tmp_path / name / f"seed{i}", right, teacher=True) for i in range(2)]
+        for name in ("kd", "msd")
+    }
+    found = summarise(runs, "kd", "made up")
+    assert list(found["methods"]) == ["teacher", "kd", "msd"]
+    assert (found["seeds"], found["examples"], found["split"]) == (2, 40, "test")
+    (_, header, rows), (_, _, differences) = study_tables(found)
+    assert header[:2] == ["method", "accuracy"]
+    assert rows[0][:4] == ["teacher", "0.750", "9.0 M", "2.0 M"]
+    assert rows[1][:4] == ["kd", "0.750 ± 0.000", "1.5 k", "2.0 M"]
+    assert differences[0][-1] == "not established"
+
+
+def test_spread() -> None:
+    assert spread([0.5]) == "0.500"
+    assert spread([0.4, 0.6]) == f"0.500 ± {2**0.5 / 10:.3f}"  # n - 1
+
+
+def test_labels_are_needed(tmp_path: Path) -> None:
+    run = finished(tmp_path / "kd" / "seed0", np.ones(4), labelled=False)
+    with pytest.raises(ConfigError, match="a comparison needs labels"):
+        summarise({"kd": [run]}, "kd", "made up")
+
+
+def test_what_compare_refuses(tmp_path: Path, own_cache: Path) -> None:
+    one = str(toy.write(tmp_path / "one.yaml", toy.PLAIN))
+    same = str(toy.write(tmp_path / "other" / "one.yaml", toy.PLAIN))
+    bad = str(toy.write(tmp_path / "bad.yaml", {**toy.PLAIN, "seed": "x"}))
+    out = tmp_path / "study"
+    with pytest.raises(ConfigError, match="compare needs at least one config"):
+        compare([], out=out)
+    with pytest.raises(ConfigError, match="two configs are called 'one'"):
+        compare([one, same], out=out)
+    with pytest.raises(ConfigError, match="no method 'kd'; there are: one"):
+        compare([one], baseline="kd", out=out)
+    with pytest.raises(ConfigError, match="seed: expected int >= 0"):
+        compare([one, bad], out=out)  # before anything runs
+    assert not out.exists()
+
+
+def test_differences_start_from_the_named_baseline(
+    tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study, "RESAMPLES", 20)
+    small = {"student": {"hidden": 8}}
+    files = [
+        str(toy.write(tmp_path / "wide.yaml", {})),
+        str(toy.write(tmp_path / "narrow.yaml", small)),
+    ]
+    base = [str(toy.write(tmp_path / "base.yaml", toy.PLAIN))]
+    found = compare(files, base, ["seed=9"], baseline="narrow", out=tmp_path / "out", tiny=True)
+    assert found["baseline"] == "narrow"
+    assert {d["method"] for d in found["differences"]} == {"wide"}
+    table = (tmp_path / "out" / "compare.csv").read_text().splitlines()
+    assert table[0] == "method,seed,view,metric,value"
+    assert len(table) == 1 + 2 * 3 * 2

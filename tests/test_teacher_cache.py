@@ -1,0 +1,225 @@
+"""The teacher's answers on disk: the same as live ones, new when anything changes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import toy
+from safetensors.torch import load_file
+from torch import Tensor
+
+from msdkit import teacher_cache
+from msdkit.data import ModelInputs, RawSplit
+from msdkit.errors import ConfigError, DataError
+from msdkit.processors.array import Array
+from msdkit.runs import run
+from msdkit.saved_model import SavedModel, load
+from msdkit.teacher_cache import cached_logits
+from msdkit.types import Modality, View, default_views
+
+VIEWS = default_views(["text", "image"])
+
+
+def inputs_of(
+    saved: SavedModel, cache: Path, processors: dict[str, Any] | None = None, **dataset: Any
+) -> ModelInputs:
+    raw = RawSplit(toy.Toy("train", **dataset), "train", "single_label")
+    return ModelInputs(raw, {**saved.processors, **(processors or {})}, cache)
+
+
+def answers(
+    saved: SavedModel, cache: Path, views: list[View] = VIEWS, **dataset: Any
+) -> dict[str, Tensor]:
+    inputs = inputs_of(saved, cache, **dataset)
+    return cached_logits(
+        saved.model, inputs, views, nodes=saved.digestible, folder=cache, batch_size=7
+    )
+
+
+def files(cache: Path) -> list[Path]:
+    return sorted((cache / "teacher").rglob("*.safetensors"))
+
+
+def test_one_file_of_examples_by_views_by_classes(tmp_path: Path, toy_teacher: Path) -> None:
+    found = answers(load(toy_teacher), tmp_path)
+    assert {v: x.shape for v, x in found.items()} == dict.fromkeys(VIEWS, (40, 3))
+    (path,) = files(tmp_path)
+    held = load_file(path)
+    assert list(held) == ["logits"]
+    assert held["logits"].shape == (40, 3, 3)
+    assert held["logits"].dtype == torch.float32
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_cached_and_live_agree(tmp_path: Path, toy_teacher: Path) -> None:
+    saved = load(toy_teacher)
+    found = answers(saved, tmp_path)
+    with torch.no_grad():
+        for i in range(40):
+            live = saved.model(inputs_of(saved, tmp_path).batch([i]), VIEWS)
+            for view in VIEWS:
+                difference = (live[view].logits[0] - found[view][i]).abs().max()
+                assert difference < 1e-5
+
+
+@pytest.mark.parametrize("masking", ["drop", "zero", "mean"])
+def test_a_step_is_the_same_with_and_without_the_cache(
+    tmp_path: Path, own_cache: Path, toy_teacher: Path, masking: str
+) -> None:
+    outputs = []
+    for cached in (True, False):
+        made = toy.experiment(
+            tmp_path / f"{cached}.yaml",
+            toy.DISTILLED,
+            teacher={"run": str(toy_teacher)},
+            masking={"name": masking},
+            train={"teacher_cache": cached},
+        )
+        batch = made.train_split().__getitems__([3, 1, 4, 15, 9, 2, 6])
+        assert (batch.teacher_logits is not None) == cached
+        assert (batch.teacher_inputs is None) == cached
+        made.distiller.train()
+        torch.manual_seed(0)
+        outputs.append(made.distiller(batch))
+    for field in ("total", "distill", "weights"):
+        a, b = (getattr(output, field) for output in outputs)
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-5)
+
+
+def test_rebuilt_caches_have_the_same_bytes(tmp_path: Path, toy_teacher: Path) -> None:
+    for name in ("a", "b"):
+        answers(load(toy_teacher), tmp_path / name)
+    (a,), (b,) = files(tmp_path / "a"), files(tmp_path / "b")
+    assert a.name == b.name
+    assert a.parent.name == b.parent.name
+    assert a.read_bytes() == b.read_bytes()
+
+
+def test_two_students_from_one_cache_are_equal(
+    tmp_path: Path, own_cache: Path, toy_teacher: Path
+) -> None:
+    for name in ("a", "b"):
+        run(
+            toy.configured(
+                tmp_path / f"{name}.yaml", toy.DISTILLED, teacher={"run": str(toy_teacher)}
+            )
+        )
+        assert len(files(own_cache)) == 3  # train, val, test
+    assert toy.equal(toy.weights(tmp_path / "a"), toy.weights(tmp_path / "b"))
+
+
+def test_any_change_makes_a_new_cache(tmp_path: Path, toy_teacher: Path) -> None:
+    made = []
+
+    def count() -> None:
+        made.append(len(files(tmp_path)))
+
+    saved = load(toy_teacher)
+    answers(saved, tmp_path)
+    answers(load(toy_teacher), tmp_path)
+    count()
+    with torch.no_grad():
+        next(iter(saved.model.parameters())).view(-1)[0] += 1e-3
+    answers(saved, tmp_path)
+    count()
+    answers(load(toy_teacher), tmp_path, shift=0.5)
+    count()
+    answers(load(toy_teacher), tmp_path, n=39)
+    count()
+    answers(load(toy_teacher, masking={"name": "zero"}), tmp_path)
+    count()
+    other = load(toy_teacher)
+    text = other.processors["text"]
+    other.processors["text"] = type(text)(max_length=2)
+    other.processors["text"].load_state(text.state())
+    answers(other, tmp_path)
+    count()
+    answers(load(toy_teacher), tmp_path, [*VIEWS[:1], View("without_text", ["image"])])
+    count()
+    assert made == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_a_superset_of_views_is_reused(
+    tmp_path: Path, toy_teacher: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved = load(toy_teacher)
+    every = answers(saved, tmp_path)
+    monkeypatch.setattr(teacher_cache, "_compute", None)  # to call it would fail
+    for views in ([VIEWS[2]], [VIEWS[1], VIEWS[0]], VIEWS[::-1]):
+        found = answers(saved, tmp_path, views)
+        assert list(found) == views
+        assert all(torch.equal(found[v], every[v]) for v in views)
+    assert len(files(tmp_path)) == 1
+
+
+def test_what_draws_at_random_is_refused(tmp_path: Path, toy_teacher: Path) -> None:
+    saved = load(toy_teacher)
+    noisy = inputs_of(saved, tmp_path, {"image": toy.Noise(Modality("features", 8))})
+    advice = "which a teacher cache would freeze; set train.teacher_cache: false"
+    with pytest.raises(ConfigError, match=f"the processor of 'image' draws .*{advice}"):
+        cached_logits(saved.model, noisy, VIEWS, nodes={}, folder=tmp_path)
+    shuffled = load(toy_teacher, masking={"name": "shuffle"})
+    with pytest.raises(ConfigError, match=f"the masking draws .*{advice}"):
+        answers(shuffled, tmp_path)
+    assert files(tmp_path) == []
+
+
+def test_outside_training_a_random_processor_draws_nothing(
+    tmp_path: Path, toy_teacher: Path
+) -> None:
+    saved = load(toy_teacher)
+    raw = RawSplit(toy.Toy("val"), "val", "single_label")
+    found = []
+    for kind in (toy.Noise, Array):
+        processors = {**saved.processors, "image": kind(Modality("features", 8))}
+        inputs = ModelInputs(raw, processors, tmp_path)
+        found.append(cached_logits(saved.model, inputs, VIEWS, nodes={}, folder=tmp_path))
+    assert toy.equal(*found)
+
+
+def _cut(data: bytes) -> bytes:
+    return data[:-5]
+
+
+def _flip_a_number(data: bytes) -> bytes:
+    return data[:-3] + bytes([data[-3] ^ 1]) + data[-2:]
+
+
+def _rename_the_tensor(data: bytes) -> bytes:
+    return data.replace(b'"logits"', b'"logitz"')
+
+
+def _rename_the_views(data: bytes) -> bytes:
+    return data.replace(b"views", b"viewz")
+
+
+@pytest.mark.parametrize("damage", [_cut, _flip_a_number, _rename_the_tensor, _rename_the_views])
+def test_a_damaged_cache_is_one_clear_line(tmp_path: Path, toy_teacher: Path, damage: Any) -> None:
+    saved = load(toy_teacher)
+    answers(saved, tmp_path)
+    (path,) = files(tmp_path)
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(
+        DataError, match=r"^teacher cache .* is damaged \(.*\); delete it$"
+    ) as error:
+        answers(saved, tmp_path)
+    assert str(path) in str(error.value)
+    path.unlink()
+    answers(saved, tmp_path)
+
+
+def test_a_failed_build_leaves_nothing(
+    tmp_path: Path, toy_teacher: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def save_half(tensors: Any, path: Path, metadata: Any) -> None:
+        path.write_text(json.dumps(metadata))
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(teacher_cache, "save_file", save_half)
+    with pytest.raises(OSError, match="no space"):
+        answers(load(toy_teacher), tmp_path)
+    assert [p for p in (tmp_path / "teacher").rglob("*") if p.is_file()] == []

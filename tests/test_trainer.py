@@ -1,0 +1,190 @@
+"""The training loop: order, accumulation, precision, losses that are not finite, early stopping."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import toy
+
+from msdkit.errors import ConfigError, TrainingError
+from msdkit.runs import run
+from msdkit.trainer import Trainer, epoch_order
+
+
+def test_the_order_is_a_function_of_seed_and_epoch() -> None:
+    torch.manual_seed(0)
+    first = epoch_order(50, seed=3, epoch=2)
+    torch.manual_seed(1)
+    assert torch.equal(epoch_order(50, seed=3, epoch=2), first)
+    assert sorted(first.tolist()) == list(range(50))
+    orders = [epoch_order(50, s, e).tolist() for s in range(4) for e in range(4)]
+    assert len({tuple(order) for order in orders}) == 16
+
+
+def test_every_epoch_reads_every_example_once(tmp_path: Path, own_cache: Path) -> None:
+    trainer = toy.experiment(tmp_path / "x.yaml", toy.PLAIN, seed=5).trainer()
+    seen: list[list[str]] = []
+    original = trainer.train_step
+
+    def step(batches: Any) -> float:
+        seen.append([key for batch in batches for key in batch.ids])
+        return original(batches)
+
+    trainer.train_step = step  # type: ignore[method-assign]
+    trainer.fit()
+    assert [len(ids) for ids in seen] == [8] * 10
+    for epoch in range(2):
+        ids = [key for part in seen[5 * epoch : 5 * epoch + 5] for key in part]
+        assert ids == [f"train-{i}" for i in epoch_order(40, 5, epoch).tolist()]
+
+
+def one_step(tmp_path: Path, name: str, **train: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """({parameter: its gradient}, {parameter: its value after the step})"""
+    settings = {"max_steps": 1, "warmup": 0.0, **train}
+    made = toy.experiment(
+        tmp_path / f"{name}.yaml", toy.PLAIN, student={"dropout": 0.0}, train=settings
+    )
+    trainer, gradients = made.trainer(), {}
+    trainer.optimizer.optimizer.register_step_pre_hook(
+        lambda *_: gradients.update(
+            {n: p.grad.clone() for n, p in made.student.model.named_parameters()}
+        )
+    )
+    trainer.fit()
+    return gradients, toy.weights(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("size", "parts"),
+    [
+        (16, {"batch_size": 8, "accumulate": 2}),
+        (40, {"batch_size": 16, "accumulate": 3}),  # 16 + 16 + 8: each example counts alike
+    ],
+)
+def test_accumulation_equals_the_bigger_batch(
+    tmp_path: Path, own_cache: Path, size: int, parts: dict[str, int]
+) -> None:
+    gradients, values = one_step(tmp_path, "whole", batch_size=size)
+    other_gradients, other_values = one_step(tmp_path, "parts", **parts)
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(other_gradients[name], gradient, rtol=0, atol=1e-6)
+        # Adam divides by the gradient's size: where that is rounding noise, so is the update
+        real = gradient.abs() > 1e-4
+        assert real.any() or not name.startswith("head")
+        torch.testing.assert_close(other_values[name][real], values[name][real], rtol=0, atol=1e-6)
+
+
+def test_bf16_trains(tmp_path: Path, own_cache: Path, toy_teacher: Path) -> None:
+    teacher = {"run": str(toy_teacher)}
+    half, full = (
+        run(
+            toy.configured(
+                tmp_path / f"{p}.yaml", toy.DISTILLED, teacher=teacher, train={"precision": p}
+            )
+        )
+        for p in ("bf16", "fp32")
+    )
+    assert half["steps"] == full["steps"] == 10
+    losses = [
+        [row["loss"] for row in toy.log(tmp_path / p) if row["split"] == "train"]
+        for p in ("bf16", "fp32")
+    ]
+    assert losses[0] != losses[1]
+    assert losses[0] == pytest.approx(losses[1], rel=0.05)
+    assert all(w.dtype == torch.float32 for w in toy.weights(tmp_path / "bf16").values())
+
+
+def test_fp16_needs_a_gpu(tmp_path: Path, own_cache: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("here it has one")
+    made = toy.experiment(tmp_path / "x.yaml", toy.PLAIN, train={"precision": "fp16"})
+    with pytest.raises(ConfigError, match="fp16 needs a GPU"):
+        made.trainer()
+
+
+def test_a_loss_that_is_not_finite_names_its_cause(
+    tmp_path: Path, own_cache: Path, toy_teacher: Path
+) -> None:
+    config = toy.configured(
+        tmp_path / "x.yaml",
+        toy.DISTILLED,
+        teacher={"run": str(toy_teacher)},
+        distill=[{"name": "kl"}, {"name": "toy_nan", "ids": ["train-3", "train-9"], "after": 9}],
+        train={"batch_size": 20},
+    )
+    with pytest.raises(TrainingError, match=r"^step 4: the loss is nan") as error:
+        run(config)
+    message = str(error.value)
+    assert "'toy_nan': nan" in message
+    assert "'kl': 0" in message
+    named = message.partition("examples: ")[2].split(", ")
+    assert named
+    assert set(named) <= {"train-3", "train-9"}
+    assert (tmp_path / "x" / "last" / "state.safetensors").exists()
+    assert not (tmp_path / "x" / "results.json").exists()
+
+
+def train_with_scores(
+    tmp_path: Path, scores: list[float], name: str = "x", **train: Any
+) -> Trainer:
+    """A run whose evaluations give these accuracies, one an epoch."""
+    settings = {"epochs": len(scores), "batch_size": 40, **train}
+    trainer = toy.experiment(tmp_path / f"{name}.yaml", toy.PLAIN, train=settings).trainer()
+    given = iter(scores)
+    trainer.evaluate = lambda: {"multimodal": {"accuracy": next(given)}}
+    trainer.fit()
+    return trainer
+
+
+def test_early_stopping_counts_evaluations_without_a_better_score(
+    tmp_path: Path, own_cache: Path
+) -> None:
+    scores = [0.5, 0.6, 0.6, 0.7, 0.1, 0.2, 0.9, 0.9]
+    assert train_with_scores(tmp_path, scores, early_stopping=2).step == 6
+    assert train_with_scores(tmp_path, scores, "y").step == 8
+
+
+def test_best_is_the_best_and_last_is_the_last(tmp_path: Path, own_cache: Path) -> None:
+    train_with_scores(tmp_path, [0.2, 0.9, 0.3])
+    train_with_scores(tmp_path, [0.2, 0.9], "two", schedule="constant")
+    assert not toy.equal(toy.weights(tmp_path / "x"), toy.weights(tmp_path / "x", "last"))
+    assert toy.equal(toy.weights(tmp_path / "two"), toy.weights(tmp_path / "two", "last"))
+
+
+def test_a_metric_that_is_no_number_never_beats_one(tmp_path: Path, own_cache: Path) -> None:
+    nan = math.nan
+    trainer = train_with_scores(tmp_path, [nan, 0.4, nan, 0.2])
+    assert trainer.best == 0.4
+    assert trainer.bad == 2
+    train_with_scores(tmp_path, [nan, nan], "never")
+    assert (tmp_path / "never" / "best" / "model.safetensors").exists()
+
+
+def test_what_is_logged(tmp_path: Path, own_cache: Path, toy_teacher: Path) -> None:
+    train = {"log_every": 2, "evaluate_every": 4, "warmup": 0.0}
+    run(
+        toy.configured(
+            tmp_path / "x.yaml", toy.DISTILLED, teacher={"run": str(toy_teacher)}, train=train
+        )
+    )
+    lines = toy.rows(tmp_path / "x" / "metrics.jsonl")
+    trained = [row for row in lines if row["split"] == "train"]
+    assert [row["step"] for row in trained] == [2, 4, 6, 8, 10]
+    assert [row["step"] for row in lines if row["split"] == "val"] == [4, 8, 10]
+    assert [row["lr"] for row in trained] == pytest.approx(
+        [0.003 * x for x in (0.8, 0.6, 0.4, 0.2, 0)]
+    )
+    for row in trained:
+        views = ("multimodal", "text", "image")
+        distilled = sum(row[f"distill/kl/{v}"] for v in views)
+        assert row["weight/multimodal"] == 1
+        assert row["task"] < row["loss"] <= row["task"] + distilled
+        assert row["examples_per_second"] > 0
+        assert row["grad_norm"] > 0
+    for row in lines:
+        if row["split"] == "val":
+            assert {"multimodal/accuracy", "text/accuracy", "image/macro_f1"} <= set(row)

@@ -1,0 +1,294 @@
+"""Weights against loops by hand: saliency, its controls, constants."""
+
+from __future__ import annotations
+
+from math import exp, log, tanh
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from msdkit.errors import ConfigError
+from msdkit.registry import WEIGHTINGS
+from msdkit.types import View, WeightingInput, default_views, known_views
+
+TWO, THREE = ("text", "image"), ("text", "image", "audio")
+N, C = 5, 4
+
+
+def answers(modalities: Any, seed: int = 0) -> dict[str, Tensor]:
+    """The teacher's logits for every view."""
+    draws = torch.Generator().manual_seed(seed)
+    return {
+        v.name: 2 * torch.randn(N, C, generator=draws, dtype=torch.float64)
+        for v in known_views(modalities)
+    }
+
+
+LABELS: dict[str, Tensor] = {
+    "single_label": torch.tensor([0, 3, 1, 1, 2]),
+    "multi_label": torch.tensor([[1, 0, 0, 1], [0] * 4, [1] * 4, [0, 1, 0, 0], [0, 0, 1, 1]]),
+    "soft_target": torch.tensor(
+        [[0.1, 0.9, 0, 0], [1, 0, 0, 0.3], [0, 0, 0, 0.5], [0.6, 0.2, 0, 0], [0, 0.3, 1, 0]],
+        dtype=torch.float64,
+    ),
+}
+
+
+def given(
+    modalities: Any, task: Any = "single_label", views: list[View] | None = None, **changes: Any
+) -> WeightingInput:
+    views = views or default_views(modalities)
+    values: dict[str, Any] = {
+        "teacher_logits": answers(modalities),
+        "student_logits": {},
+        "losses": torch.ones(N, len(views), dtype=torch.float64),
+        "labels": LABELS[task],
+        "views": views,
+        "ids": [f"id{i}" for i in range(N)],
+        "step": 0,
+        "task": task,
+    }
+    return WeightingInput(**{**values, **changes})
+
+
+# An independent way to the same numbers, one example and class after the other
+
+
+def softmax(row: list[float]) -> list[float]:
+    return [exp(x) / sum(map(exp, row)) for x in row]
+
+
+def sigmoid(x: float) -> float:
+    return 1 / (1 + exp(-x))
+
+
+def kl(task: str, t: list[float], s: list[float]) -> float:
+    if task == "single_label":
+        return sum(p * log(p / q) for p, q in zip(softmax(t), softmax(s), strict=True))
+    total = 0.0
+    for a, b in zip(map(sigmoid, t), map(sigmoid, s), strict=True):
+        total += a * log(a / b) + (1 - a) * log((1 - a) / (1 - b))
+    return total
+
+
+def task_loss(task: str, row: list[float], label: Any) -> float:
+    if task == "single_label":
+        return -log(softmax(row)[label])
+    return -sum(
+        y * log(sigmoid(z)) + (1 - y) * log(sigmoid(-z)) for z, y in zip(row, label, strict=True)
+    )
+
+
+def margin(task: str, row: list[float], label: Any) -> float:
+    if task == "multi_label":
+        return sum(z if y else -z for z, y in zip(row, label, strict=True)) / len(row)
+    best = label if task == "single_label" else label.index(max(label))
+    return row[best] - max(z for c, z in enumerate(row) if c != best)
+
+
+def distance(score: str, task: str, full: list[float], part: list[float], label: Any) -> float:
+    if score == "kl":
+        return kl(task, full, part)
+    if score == "loss":
+        return task_loss(task, part, label) - task_loss(task, full, label)
+    return margin(task, full, label) - margin(task, part, label)
+
+
+def expected_scores(by: str, score: str, task: str, modalities: Any) -> list[list[float]]:
+    """s_m of each example, per single view."""
+    logits = {name: x.tolist() for name, x in answers(modalities).items()}
+    table = []
+    for i, label in enumerate(LABELS[task].tolist()):
+        row = []
+        for m in modalities:
+            if by == "fidelity":
+                part = m
+            elif len(modalities) == 2:
+                part = next(other for other in modalities if other != m)
+            else:
+                part = f"without_{m}"
+            d = distance(score, task, logits["multimodal"][i], logits[part][i], label)
+            row.append(-d if by == "fidelity" else max(0.0, d))
+        table.append(row)
+    return table
+
+
+MAPS: dict[tuple[str, str], Any] = {
+    ("removal", "tanh"): tanh,
+    ("removal", "sigmoid"): lambda s: 2 * sigmoid(s) - 1,
+    ("removal", "exp"): lambda s: 1 - exp(-s),
+    ("fidelity", "exp"): exp,
+}
+EVERY_MAP = [*MAPS, ("removal", "softmax"), ("fidelity", "softmax")]
+
+
+@pytest.mark.parametrize("modalities", [TWO, THREE], ids=["M=2", "M=3"])
+@pytest.mark.parametrize("task", list(LABELS))
+@pytest.mark.parametrize("score", ["kl", "loss", "margin"])
+@pytest.mark.parametrize(("by", "how"), EVERY_MAP)
+def test_saliency_against_a_loop(by, how, score, task, modalities):
+    temperature, scale = 1.5, 0.5
+    node = {"name": "saliency", "by": by, "score": score, "map": how, "temperature": temperature}
+    weighting = WEIGHTINGS.build({**node, "scale": scale, "multimodal": 0.7})
+    weights = weighting(given(modalities, task))
+    for row, scores in zip(
+        weights.tolist(), expected_scores(by, score, task, modalities), strict=True
+    ):
+        divided = [s / temperature for s in scores]
+        mapped = softmax(divided) if how == "softmax" else [MAPS[by, how](s) for s in divided]
+        assert row == pytest.approx([0.7, *(scale * x for x in mapped)], rel=1e-9, abs=1e-12)
+
+
+def test_saliency_by_hand():
+    """The text decides alone: without it (the picture alone) the answer is a coin's."""
+    sure, coin = torch.tensor([[log(9.0), 0.0]]), torch.zeros(1, 2)
+    logits = {"multimodal": sure, "text": sure, "image": coin}
+    inputs = given(TWO, teacher_logits=logits, labels=torch.tensor([0]), losses=torch.ones(1, 3))
+    r_text = 0.9 * log(1.8) + 0.1 * log(0.2)
+    removal = WEIGHTINGS.build("saliency")
+    assert removal(inputs)[0].tolist() == pytest.approx([1.0, tanh(r_text), 0.0], abs=1e-6)
+    fidelity = WEIGHTINGS.build({"name": "saliency", "by": "fidelity"})
+    assert fidelity(inputs)[0].tolist() == pytest.approx([1.0, 1.0, exp(-r_text)], abs=1e-6)
+
+
+def test_saliency_names_the_teacher_views_that_it_needs():
+    removal = WEIGHTINGS.build("saliency")
+    fidelity = WEIGHTINGS.build({"name": "saliency", "by": "fidelity"})
+    assert removal.teacher_views(TWO) == ["text", "image"]
+    assert fidelity.teacher_views(THREE) == list(THREE)
+    rest = ["without_text", "without_image", "without_audio"]
+    assert removal.teacher_views(THREE) == [*THREE, *rest]
+    with pytest.raises(ConfigError, match="saliency weights need at least two modalities"):
+        removal.teacher_views(["text"])
+
+
+def test_a_view_of_several_modalities_is_scored_as_one():
+    names = ["multimodal", "without_audio", "audio"]
+    views = [View.parse(name, THREE) for name in names]
+    logits = {name: x.tolist() for name, x in answers(THREE).items()}
+    for by, part in (("removal", "audio"), ("fidelity", "without_audio")):
+        scores = WEIGHTINGS.build({"name": "saliency", "by": by}).scores(given(THREE, views=views))
+        for i in range(N):
+            d = kl("single_label", logits["multimodal"][i], logits[part][i])
+            assert scores[i, 1].item() == pytest.approx(d if by == "removal" else -d)
+
+
+def test_saliency_without_single_views_is_a_constant():
+    views = default_views(TWO)[:1]
+    weights = WEIGHTINGS.build({"name": "saliency", "multimodal": 0.3})(given(TWO, views=views))
+    assert weights.tolist() == [[0.3]] * N
+
+
+def test_saliency_misses_a_view():
+    logits = {k: v for k, v in answers(THREE).items() if k != "without_text"}
+    with pytest.raises(ConfigError, match=r"needs the teacher's view of \['audio', 'image'\]"):
+        WEIGHTINGS.build("saliency")(given(THREE, teacher_logits=logits))
+
+
+def test_population_by_hand():
+    inputs = given(TWO)
+    assert WEIGHTINGS.build("population")(inputs).tolist() == [[1.0] * 3] * N
+    half = WEIGHTINGS.build({"name": "population", "weights": 0.5})
+    assert half(inputs).tolist() == [[0.5] * 3] * N
+    each = {"image": 0.2, "multimodal": 1.0, "text": 0.0}
+    weighting = WEIGHTINGS.build({"name": "population", "weights": each})
+    assert weighting(inputs).tolist() == [[1.0, 0.0, 0.2]] * N
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ({"multimodal": 1.0}, r"weights: no weight for the distilled view\(s\) image, text"),
+        ({"txt": 1.0}, "weights.txt: 'txt' is not a distilled view. Did you mean 'text'?"),
+        ({"text": -1.0}, "weights: expected"),
+        (-1.0, "weights: expected"),
+    ],
+)
+def test_population_refuses(weights, message):
+    with pytest.raises(ConfigError, match=message):
+        WEIGHTINGS.build({"name": "population", "weights": weights})(given(TWO))
+
+
+# Controls, fitted over a training set of N examples
+
+
+def control(kind: str, of: Any = "saliency", **params: Any) -> Any:
+    weighting = WEIGHTINGS.build({"name": "control", "of": of, "kind": kind, **params})
+    train = given(TWO)
+    weighting.fit(train.teacher_logits, train.labels, train.ids)
+    return weighting
+
+
+def batch(rows: list[int]) -> WeightingInput:
+    """Some examples of the training set, with other losses."""
+    whole = given(TWO)
+    return given(
+        TWO,
+        teacher_logits={v: x[rows] for v, x in whole.teacher_logits.items()},
+        labels=whole.labels[rows],
+        ids=[whole.ids[i] for i in rows],
+        losses=torch.full((len(rows), 3), 7.0, dtype=torch.float64),
+    )
+
+
+def test_the_mean_control_gives_everyone_the_mean():
+    mean = WEIGHTINGS.build("saliency")(given(TWO)).mean(0)
+    weights = control("mean")(batch([3, 1]))
+    torch.testing.assert_close(weights, mean.expand(2, -1), rtol=1e-6, atol=1e-6)
+
+
+def rows_of(weights: Tensor) -> list[tuple[float, ...]]:
+    return [tuple(row) for row in weights.float().tolist()]  # as the control keeps them
+
+
+def test_the_shuffle_control_is_a_permutation():
+    own = rows_of(WEIGHTINGS.build("saliency")(given(TWO)))
+    everyone = batch(list(range(N)))
+    shuffled = rows_of(control("shuffle")(everyone))
+    assert sorted(shuffled) == sorted(own)
+    assert shuffled != own
+    order = torch.randperm(N, generator=torch.Generator().manual_seed(0)).tolist()
+    assert shuffled == [own[i] for i in order]
+
+
+def test_the_shuffle_is_seeded_and_belongs_to_the_example():
+    everyone = batch(list(range(N)))
+    first = control("shuffle", seed=1)
+    torch.manual_seed(123)
+    assert rows_of(first(everyone)) == rows_of(control("shuffle", seed=1)(everyone))
+    several = {tuple(rows_of(control("shuffle", seed=s)(everyone))) for s in range(6)}
+    assert len(several) > 1
+    whole = rows_of(first(everyone))
+    assert rows_of(first(batch([4, 0]))) == [whole[4], whole[0]]  # in whatever batch
+
+
+def test_the_control_weighs_large_training_sets_in_parts(monkeypatch):
+    whole = control("shuffle")(batch(list(range(N))))
+    monkeypatch.setattr("msdkit.weightings.control.CHUNK", 2)
+    torch.testing.assert_close(control("shuffle")(batch(list(range(N)))), whole)
+
+
+def test_controls_refuse():
+    with pytest.raises(ConfigError, match=r"control: call fit\(teacher_logits, labels, ids\)"):
+        WEIGHTINGS.build({"name": "control", "of": "saliency"})(given(TWO))
+    stranger = batch([0])
+    stranger.ids[0] = "stranger"
+    with pytest.raises(ConfigError, match="example 'stranger' is not in the training set"):
+        control("shuffle")(stranger)
+
+    class ByLoss(nn.Module):
+        def forward(self, inputs: WeightingInput) -> Tensor:
+            return inputs.losses
+
+    with pytest.raises(ConfigError, match="must depend only on the teacher's answers and the lab"):
+        control("mean", of=ByLoss())(batch([0]))
+
+
+def test_controls_hand_on_what_the_wrapped_weighting_says():
+    wrapped = control("mean")
+    assert wrapped.teacher_views(THREE) == WEIGHTINGS.build("saliency").teacher_views(THREE)
+    constant = control("mean", of={"name": "population", "weights": {"text": 1.0}})
+    with pytest.raises(ConfigError, match="no weight for the distilled view"):
+        constant.validate(["multimodal", "text"])
