@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))  # so that tests import their helpers by name
 
 from fake_assets import write_fake_assets, write_fake_emoji
+
+from msdkit.registry import REGISTRIES
 
 
 @pytest.fixture(scope="session")
@@ -39,6 +42,25 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
+@contextmanager
+def plugins_forgotten() -> Iterator[None]:
+    """What is registered inside, beyond msdkit's own plugins, is unknown again after it."""
+    before = {kind: set(registry) for kind, registry in REGISTRIES.items()}
+    yield
+    for kind, registry in REGISTRIES.items():
+        for name in set(registry) - before[kind]:
+            del registry._classes[name]
+    for name in [n for n in sys.modules if n.startswith(("toy_plugin", "msdkit_plugin_"))]:
+        del sys.modules[name]
+
+
+@pytest.fixture(autouse=True)
+def own_plugins() -> Iterator[None]:
+    """No test sees the plugins of another."""
+    with plugins_forgotten():
+        yield
+
+
 @pytest.fixture(scope="session")
 def toy_teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run folder of a teacher of the toy data set."""
@@ -47,7 +69,7 @@ def toy_teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from msdkit.runs import run
 
     folder = tmp_path_factory.mktemp("toy")
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, plugins_forgotten():
         patch.setenv("MSDKIT_CACHE", str(folder / "cache"))
         run(configured(folder / "teacher.yaml", PLAIN, student={"hidden": 32}))
     return folder / "teacher"

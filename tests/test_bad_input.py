@@ -84,7 +84,7 @@ def values(folder: Path) -> dict[str, Any]:
     }
     store = {"name": "features", "store": str(folder / "store")}
     return {
-        "plugins": ["toy"],
+        "plugins": ["toy_plugin"],
         "run_dir": str(folder / "run"),
         "dataset": {"name": "jsonl", "folder": str(folder / "data"), "modalities": modalities},
         "student": {**toy.MODEL, "processors": {"image": PATCHES, "sound": store}},

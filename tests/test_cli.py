@@ -17,6 +17,7 @@ from msdkit.registry import REGISTRIES
 from msdkit.runs import run
 
 COMMANDS = ["run", "check", "cache", "evaluate", "predict", "compare", "list"]
+JSONL = ["folder=x", "modalities={text: text}"]
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def test_list_describes_a_plugin(capsys: pytest.CaptureFixture[str]) -> None:
     assert "temperature: float > 0 (default 1.0)" in shown
     assert "Knowledge distillation: τ² KL" in shown
     assert str(toy.ROOT / "msdkit" / "losses" / "logits.py") in shown
-    assert toy.main("list", "loss", "toy_nan") == 0
+    assert toy.main("list", "loss", "toy_nan", "--plugin", "toy_plugin") == 0
     assert "ids: list of (str) (required)" in capsys.readouterr().out
 
 
@@ -81,8 +82,8 @@ def test_list_of_a_users_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         (["lits"], "'lits' is neither a command nor a config file. Did you mean 'list'?"),
         (["run", "no.yaml"], "config file no.yaml does not exist"),
         (["data", "stats", "emoji"], "unknown dataset 'emoji'. Did you mean 'emoji_entail'?"),
-        (["data", "stats", "toy", "m=3"], "dataset 'toy' has no parameter 'm'."),
-        (["data", "build", "toy"], "dataset 'toy' needs no building"),
+        (["data", "stats", "jsonl", "m=3"], "dataset 'jsonl' has no parameter 'm'."),
+        (["data", "build", "jsonl", *JSONL], "dataset 'jsonl' needs no building"),
         (["evaluate", "nowhere"], "nowhere is no run folder"),
         (["predict", "nowhere", "--input", "x"], "holds no saved model"),
         (["compare", "--seeds", "0", "x.yaml"], "--seeds: expected 1 or more, got 0"),
@@ -127,7 +128,7 @@ def test_check_lists_every_mistake(tmp_path: Path, capsys: pytest.CaptureFixture
         "trian": {},
         "train": {"epochs": 1.5, "batchsize": 3},
     }
-    config = toy.write(tmp_path / "bad.yaml", {"plugins": ["toy"], **wrong})
+    config = toy.write(tmp_path / "bad.yaml", {"plugins": ["toy_plugin"], **wrong})
     assert toy.main("check", config) == 2
     head, *lines = capsys.readouterr().err.splitlines()
     assert head == f"error: {len(lines)} problems in the config"

@@ -107,4 +107,3 @@ def test_a_plugin_trains_without_a_change_to_msdkit(tmp_path: Path) -> None:
     assert line["distill/squared_difference/audio"] > 0
     assert line["distill/kl/audio"] == 0
     assert 0.5 <= line["weight/without_audio"] <= 1
-

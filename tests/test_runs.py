@@ -202,7 +202,7 @@ def own_data(folder: Path, task: str) -> dict[str, Any]:
 def small(dataset: dict[str, Any]) -> dict[str, Any]:
     patches = {"name": "patches", "size": 8, "patch": 4}
     return {
-        "plugins": ["toy"],
+        "plugins": ["toy_plugin"],
         "dataset": dataset,
         "student": {**toy.MODEL, "processors": {"image": patches}},
         "train": {**toy.TRAIN, "epochs": 3},

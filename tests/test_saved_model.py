@@ -11,33 +11,11 @@ import numpy as np
 import pytest
 import torch
 import toy
-from torch import nn
 
 import msdkit
 from msdkit.errors import ConfigError, DataError
-from msdkit.models.base import Model
-from msdkit.registry import MODELS
 from msdkit.runs import run
 from msdkit.saved_model import load
-from msdkit.types import ModelOutput
-
-
-@MODELS.register("toy_tied")
-class Tied(Model):
-    """Two layers that share their weights, for a modality of rows."""
-
-    def __init__(self, modalities: Any, num_classes: int, masking: Any = None) -> None:
-        super().__init__(modalities, num_classes, masking)
-        self.first, self.second = nn.Linear(8, 8), nn.Linear(8, 8)
-        self.second.weight = self.first.weight
-        self.head = nn.Linear(8, num_classes)
-
-    def forward_view(self, inputs: Any, features: Any = ()) -> ModelOutput:
-        """{modality: [B, L, 8]} -> logits [B, C]"""
-        if "image" not in inputs:
-            return ModelOutput(self.head.bias.expand(len(inputs["text"].mask), -1))
-        values = inputs["image"].values
-        return ModelOutput(self.head(self.second(self.first(values).relu()).mean(1)))
 
 
 @pytest.fixture

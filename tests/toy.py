@@ -1,4 +1,7 @@
-"""A toy data set with its plugins, and the helpers of tests that train on it in a second."""
+"""A toy data set and odd plugins, and the helpers of tests that train on it in a second.
+
+`toy_plugin` registers the classes: configs name it, so that no test registers what it needs not.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,8 @@ from torch import Tensor, nn
 from msdkit.config import ExperimentConfig
 from msdkit.config_files import load_raw, merge
 from msdkit.experiment import Experiment
+from msdkit.models.base import Model
 from msdkit.processors.array import Array
-from msdkit.registry import DATASETS, LOSSES, PROCESSORS
 from msdkit.types import Example, Modality, ModelOutput
 from msdkit.validation import validate
 
@@ -25,7 +28,6 @@ ROOT = Path(__file__).resolve().parent.parent
 PROGRAM = ROOT / "tools" / "run.py"
 
 
-@DATASETS.register("toy")
 class Toy:
     """A word and a few rows of numbers; each tells something of the class."""
 
@@ -49,7 +51,6 @@ class Toy:
         )
 
 
-@LOSSES.register("toy_nan")
 class NotANumber(nn.Module):
     """The squared difference; NaN for the examples of these ids after so many calls."""
 
@@ -65,7 +66,6 @@ class NotANumber(nn.Module):
         return torch.where(hit & (self.calls > self.after), torch.nan, loss)
 
 
-@PROCESSORS.register("toy_noise")
 class Noise(Array):
     """Adds noise to the rows that training sees."""
 
@@ -77,10 +77,27 @@ class Noise(Array):
         return rows + torch.randn(rows.shape).numpy()
 
 
+class Tied(Model):
+    """Two layers that share their weights, for a modality of rows."""
+
+    def __init__(self, modalities: Any, num_classes: int, masking: Any = None) -> None:
+        super().__init__(modalities, num_classes, masking)
+        self.first, self.second = nn.Linear(8, 8), nn.Linear(8, 8)
+        self.second.weight = self.first.weight
+        self.head = nn.Linear(8, num_classes)
+
+    def forward_view(self, inputs: Any, features: Any = ()) -> ModelOutput:
+        """{modality: [B, L, 8]} -> logits [B, C]"""
+        if "image" not in inputs:
+            return ModelOutput(self.head.bias.expand(len(inputs["text"].mask), -1))
+        values = inputs["image"].values
+        return ModelOutput(self.head(self.second(self.first(values).relu()).mean(1)))
+
+
 MODEL = {"name": "fusion_transformer", "hidden": 16, "layers": 1, "heads": 2}
 TRAIN = {"epochs": 2, "batch_size": 8, "lr": 3e-3, "log_every": 1, "save_every": 3}
 PLAIN: dict[str, Any] = {
-    "plugins": ["toy"],
+    "plugins": ["toy_plugin"],
     "dataset": {"name": "toy"},
     "student": MODEL,
     "train": TRAIN,
