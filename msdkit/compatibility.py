@@ -15,7 +15,7 @@ from msdkit.declarations import (
     is_random,
     losses_kind,
     provides,
-    teacher_folder,
+    teacher_lacks,
 )
 from msdkit.errors import listing, suggest
 from msdkit.registry import DATASETS, LOSSES, MASKINGS, METRICS, MODELS, WEIGHTINGS
@@ -236,14 +236,9 @@ def _note_missing(report: Any, values: Node, models: list[Found]) -> None:
             report.note("dataset", needed)
     teacher = values.get("teacher")
     if isinstance(teacher, dict) and not _wrong(report, "teacher") and "name" not in teacher:
-        folder = report.attempt("teacher", lambda: teacher_folder(teacher))
-        if folder is not None and not (folder / "best" / "model.safetensors").is_file():
-            made = (
-                f"make it by `msdkit run {teacher['config']}`"
-                if "config" in teacher
-                else "train it"
-            )
-            report.note("teacher", f"there is no trained model in {folder}; {made} first", True)
+        lacks = report.attempt("teacher", lambda: teacher_lacks(teacher))
+        if lacks:
+            report.note("teacher", lacks, True)
     for path, model, _ in models:
         for modality, processor in (model.get("processors") or {}).items():
             store = processor.get("store") if isinstance(processor, dict) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -75,14 +76,34 @@ def is_random(processor: str | Node) -> bool:
 
 def teacher_folder(node: Node) -> Path:
     """The run folder of `{run: FOLDER}` or `{config: PATH}`."""
-    from msdkit.validation import validate
-
     if "run" in node:
         return Path(node["run"])
-    _refuse_circle(node["config"])
-    config = validate(load_raw([node["config"]])).require()
+    config = teacher_config(node)
     assert config.run_dir is not None
     return Path(config.run_dir)
+
+
+def teacher_config(node: Node) -> ExperimentConfig:
+    """The config of `{config: PATH}`; ConfigError on what is wrong with it."""
+    from msdkit.validation import validate
+
+    _refuse_circle(node["config"])
+    return validate(load_raw([node["config"]])).require()
+
+
+def teacher_lacks(node: Node) -> str:
+    """What keeps a teacher's folder from serving and how to mend it; empty if nothing."""
+    folder = teacher_folder(node)
+    if (folder / "model.json").is_file():
+        return ""  # a model without its run
+    how = "train it"
+    if "config" in node:
+        how = f"run `msdkit run {os.path.relpath(node['config'])}`"
+    if not (folder / "best" / "model.safetensors").is_file():
+        return f"there is no trained model in {folder}; {how} first"
+    if not (folder / "results.json").is_file():
+        return f"the run in {folder} is not finished; {how} to its end"
+    return ""
 
 
 def _refuse_circle(config: str | None) -> None:

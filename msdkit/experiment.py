@@ -14,12 +14,21 @@ from msdkit.assets import cache_dir
 from msdkit.checkpoint import seed_everything
 from msdkit.config import TASK, TERM, ExperimentConfig, Node
 from msdkit.data import ModelInputs, RawSplit, Split
-from msdkit.declarations import DEFAULT_METRICS, declared, default_task, teacher_folder
+from msdkit.declarations import (
+    DEFAULT_METRICS,
+    declared,
+    default_task,
+    teacher_config,
+    teacher_folder,
+    teacher_lacks,
+)
 from msdkit.distiller import Distiller, Term
 from msdkit.errors import ConfigError
 from msdkit.evaluation import Scores, metric_name, predict, score
 from msdkit.new_model import new_model
+from msdkit.progress import console
 from msdkit.registry import DATASETS, LOSSES, METRICS, WEIGHTINGS
+from msdkit.run_folder import differences
 from msdkit.saved_model import SavedModel, load
 from msdkit.teacher_cache import cached_logits
 from msdkit.trainer import Trainer, accelerator_for
@@ -94,20 +103,24 @@ class Experiment:
         node = self.config.teacher
         if node is None:
             return None
-        if "name" in node:
-            saved = self._new(node)
-        else:
-            folder = teacher_folder(node)
-            if not (folder / "best").exists() and not (folder / "model.json").exists():
-                how = f"run `msdkit run {node['config']}` first" if "config" in node else "train it"
-                raise ConfigError(f"teacher: there is no trained model in {folder}; {how}")
-            saved = load(folder, masking=self.config.masking)
+        saved = self._new(node) if "name" in node else self._trained_teacher(node)
         self._check_teacher(saved)
         saved.model.eval().requires_grad_(False).to(self.accelerator.device)
         masking = getattr(saved.model, "masking", None)
         if masking is not None and getattr(masking, "observes", False):
             self._fit_masking(saved)
         return saved
+
+    def _trained_teacher(self, node: Node) -> SavedModel:
+        """The teacher of a finished run; one that was trained by other settings is said aloud."""
+        lacks = teacher_lacks(node)
+        if lacks:
+            raise ConfigError(f"teacher: {lacks}")
+        folder = teacher_folder(node)
+        other = differences(teacher_config(node), folder) if "config" in node else ""
+        if other:
+            console().print(f"warning: the teacher in {folder} was trained differently: {other}")
+        return load(folder, masking=self.config.masking)
 
     def _check_teacher(self, saved: SavedModel) -> None:
         for what, mine, theirs in (

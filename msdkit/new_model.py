@@ -29,7 +29,8 @@ def new_model(
     declared: what the data set said of each modality; teacher: asked for by `init.teacher_layers`.
     """
     plain, keys = MODEL.split(node)
-    nodes = {m: processor_node(m, kind, keys.processors.get(m)) for m, kind in declared.items()}
+    kinds = {m: raw_kind(declared[m], train.raw(0, m)) for m in declared}
+    nodes = {m: processor_node(m, kinds[m], keys.processors.get(m)) for m in declared}
     processors = {m: _fitted(n, declared[m], train, m) for m, n in nodes.items()}
     init = keys.init or {}
     cls: Any = MODELS.get(plain["name"])
@@ -49,7 +50,7 @@ def new_model(
         config.masking,
         processors,
         nodes,
-        getattr(train.dataset, "fields", None) or {m: raw_kind(k) for m, k in declared.items()},
+        getattr(train.dataset, "fields", None) or kinds,
         train.task,
         train.label_names,
         [str(Path(p).resolve()) if p.endswith(".py") else p for p in config.plugins],
@@ -62,15 +63,22 @@ def folder_of(name: str) -> Path:
     return asset(name) if name in ASSETS else Path(name)
 
 
-def raw_kind(declared: Any) -> str:
-    """What raw values are: text, image, features, or array where a Modality is declared."""
-    return declared if isinstance(declared, str) else "array"
+def raw_kind(declared: Any, raw: Any) -> str:
+    """What raw values are: text, image, features, or array.
+
+    A Modality is declared for arrays; where it stands beside a string, tokens are read as text and
+    features as a picture's path.
+    """
+    if isinstance(declared, str):
+        return declared
+    if isinstance(raw, str | Path):
+        return "text" if getattr(declared, "kind", "tokens") == "tokens" else "image"
+    return "array"
 
 
-def processor_node(modality: str, declared: Any, node: Any) -> Node:
-    """The named processor, or the one that fits what the data set declares."""
+def processor_node(modality: str, kind: str, node: Any) -> Node:
+    """The named processor, or the one that fits the raw values."""
     if node is None:
-        kind = raw_kind(declared)
         if kind not in RAW_PROCESSORS:
             raise ConfigError(
                 f"modality '{modality}' ({kind}) needs a processor in the model node, such as "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +12,26 @@ from torch import Tensor
 from msdkit.checkpoint import seed_everything, write_text
 from msdkit.config import ExperimentConfig
 from msdkit.cost import FLOP_EXAMPLES, SPEED_EXAMPLES, cost
-from msdkit.errors import ConfigError, DataError
+from msdkit.errors import ConfigError
 from msdkit.evaluation import agreement, prediction_rows, score, write_predictions
 from msdkit.experiment import Experiment
 from msdkit.logs import environment
 from msdkit.progress import bar, console
+from msdkit.run_folder import (
+    CONFIG,
+    ENVIRONMENT,
+    PREDICTIONS,
+    RESULTS,
+    differences,
+    read_config,
+    read_results,
+    resolved_yaml,
+    summary,
+)
 from msdkit.saved_model import load
 from msdkit.types import MULTIMODAL
 
-CONFIG, ENVIRONMENT, RESULTS = "config.yaml", "environment.json", "results.json"
-PREDICTIONS, PREDICT_BATCH = "predictions.jsonl", 64
+PREDICT_BATCH = 64
 TINY_COST = 2  # examples that a trial's costs are measured on: enough to see that it works
 
 
@@ -138,57 +147,11 @@ def predict_file(folder: Path, file: Path, views: list[str] | None = None) -> li
     return lines
 
 
-def summary(config: ExperimentConfig) -> dict[str, Any]:
-    """The resolved config as plain values, without the folder that it is kept in."""
-    values = asdict(config)
-    values.pop("run_dir")
-    return values
-
-
-def resolved_yaml(config: ExperimentConfig) -> str:
-    """The resolved config as YAML that `msdkit run` reads again."""
-    from omegaconf import OmegaConf
-
-    return OmegaConf.to_yaml(OmegaConf.create(asdict(config)))
-
-
-def read_results(folder: Path) -> dict[str, Any]:
-    """`results.json` of a finished run; DataError when there is none."""
-    path = folder / RESULTS
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{folder} holds no finished run ({error})") from error
-
-
-def read_config(folder: Path) -> ExperimentConfig:
-    """The resolved config of a run folder."""
-    from msdkit.config_files import load_raw
-    from msdkit.validation import validate
-
-    if not (folder / CONFIG).is_file():
-        raise DataError(f"{folder} is no run folder: {CONFIG} is missing")
-    return validate(load_raw([folder / CONFIG])).require()
-
-
 def _check_owner(folder: Path, config: ExperimentConfig) -> None:
     """ConfigError when the folder holds the run of another config."""
-    if not (folder / CONFIG).exists():
-        return
-    mine, theirs = _flat(summary(config)), _flat(summary(read_config(folder)))
-    other = [k for k in sorted({*mine, *theirs}) if mine.get(k) != theirs.get(k)]
+    other = differences(config, folder) if (folder / CONFIG).exists() else ""
     if other:
-        changes = "; ".join(
-            f"{k}: {theirs.get(k)!r} there, {mine.get(k)!r} here" for k in other[:5]
-        )
         raise ConfigError(
-            f"run_dir {folder} belongs to another config ({changes}); "
+            f"run_dir {folder} belongs to another config ({other}); "
             "choose another run_dir, or delete that folder"
         )
-
-
-def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
-    if isinstance(values, dict):
-        parts = [_flat(v, f"{prefix}.{k}" if prefix else str(k)) for k, v in values.items()]
-        return {k: v for part in parts for k, v in part.items()}
-    return {prefix: values}

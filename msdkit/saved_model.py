@@ -23,8 +23,8 @@ from msdkit.types import Sequence as Padded
 
 ABOUT = "model.json"
 WEIGHTS = "model.safetensors"
-NEEDED = ("name", "params", "masking", "modalities", "processors", "processor_states")
-NEEDED += ("task", "label_names", "plugins")
+NEEDED = ["name", "params", "masking", "modalities", "processors", "processor_states"]
+NEEDED += ["task", "label_names", "plugins"]
 
 
 @dataclass

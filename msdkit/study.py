@@ -21,7 +21,8 @@ from msdkit.errors import ConfigError, listing
 from msdkit.evaluation import metric_name
 from msdkit.progress import console, track
 from msdkit.registry import METRICS
-from msdkit.runs import PREDICTIONS, run
+from msdkit.run_folder import PREDICTIONS
+from msdkit.runs import run
 from msdkit.tables import markdown, study_tables
 from msdkit.types import MULTIMODAL, Task
 from msdkit.validation import listed, validate

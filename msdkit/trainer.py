@@ -185,7 +185,8 @@ class Trainer:
         terms = {name: values.mean().item() for name, values in output.terms.items()}
         raise TrainingError(
             f"step {self.step + 1}: the loss is {output.total.item()} "
-            f"(task {output.task.mean():.4g}, terms {terms}); examples: {', '.join(ids[:10]) or 'none alone'}"
+            f"(task {output.task.mean():.4g}, terms {terms}); "
+            f"examples: {', '.join(ids[:10]) or 'none alone'}"
             + (f" and {len(ids) - 10} more" if len(ids) > 10 else "")
         )
 

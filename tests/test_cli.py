@@ -149,7 +149,7 @@ def test_ways_to_name_a_config(
     tmp_path: Path, own_cache: Path, form: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = toy.write(tmp_path / "x.yaml", toy.PLAIN)
-    first = {"config=": [f"config={config}"], "run": ["run", config], "": [config]}[form]
+    first = {"config=": [f"config={config}"], "run": ["run", str(config)], "": [str(config)]}[form]
     folder = tmp_path / "given"
     assert toy.main(*first, "--tiny", f"run_dir={folder}", "train.lr=1e-4", "seed=7") == 0
     assert f"run folder: {folder}" in capsys.readouterr().out.replace("\n", "")

@@ -17,7 +17,7 @@ LAYERS = [row.split() for row in (
     "builtin config config_files declarations compatibility validation "
     "data teacher_cache distiller",
     "checkpoint logs evaluation cost tables trainer testing",
-    "saved_model new_model experiment runs study catalogue",
+    "run_folder saved_model new_model experiment runs study catalogue",
     "cli __main__ __init__",
 )]  # fmt: skip
 FAMILIES = LAYERS[1]

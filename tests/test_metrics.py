@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from msdkit.metrics import CalibrationError
 from msdkit.registry import METRICS
 
 # Answers a b b c a; labels a b c c c: 3 of 5 right
@@ -71,7 +72,7 @@ def test_calibration_error() -> None:
     expected = 4 / 5 * abs(0.7 - 3 / 4) + 1 / 5 * abs(0.45 - 0)
     found = measured(node, SINGLE, SINGLE_LABELS, "single_label")
     assert found == pytest.approx(expected, abs=1e-6)
-    assert not METRICS.get("calibration_error").higher_is_better
+    assert not CalibrationError.higher_is_better
 
 
 def test_vqa_accuracy() -> None:

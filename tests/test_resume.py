@@ -37,7 +37,7 @@ EVERYTHING: dict[str, Any] = {
 VARIANTS: dict[str, dict[str, Any]] = {
     "control": {},
     "saliency": {"weighting": SALIENCY},
-    "stops early": {"train": {"early_stopping": 1, "evaluate_every": 2, "lr": 1e-5}},
+    "stops early": {"train": {"early_stopping": 3, "evaluate_every": 2, "lr": 1e-9}},
     "live teacher, random processor": {
         "student": {"processors": {"image": "toy_noise"}},
         "weighting": SALIENCY,
@@ -78,7 +78,7 @@ def test_stopped_at_random_steps(
     run(configured(tmp_path / "whole.yaml", toy_teacher, **more))
     steps = max(row["step"] for row in toy.log(tmp_path / "whole"))
     config = configured(tmp_path / "broken.yaml", toy_teacher, **more)
-    for stop in random.Random(variant).choices(range(steps), k=2):
+    for stop in random.Random(variant).choices(range(steps), k=3):
         with monkeypatch.context() as patch:
             _kill_in_step(patch, stop)
             with pytest.raises(Killed):
@@ -120,7 +120,7 @@ def test_stopped_while_writing(
 
 
 def _kill_at_rename(patch: pytest.MonkeyPatch, number: int) -> None:
-    done = []
+    done: list[Path] = []
     for name in ("rename", "replace"):
         original = getattr(Path, name)
 

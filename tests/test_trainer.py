@@ -51,7 +51,11 @@ def one_step(tmp_path: Path, name: str, **train: Any) -> tuple[dict[str, Any], d
     trainer, gradients = made.trainer(), {}
     trainer.optimizer.optimizer.register_step_pre_hook(
         lambda *_: gradients.update(
-            {n: p.grad.clone() for n, p in made.student.model.named_parameters()}
+            {
+                n: p.grad.clone()
+                for n, p in made.student.model.named_parameters()
+                if p.grad is not None
+            }
         )
     )
     trainer.fit()

@@ -164,7 +164,7 @@ def environment(cache: Path) -> dict[str, str]:
     return {**os.environ, **own, "PYTHONPATH": str(ROOT / "tests")}
 
 
-def main(*arguments: str | Path) -> int:
+def main(*arguments: Any) -> int:
     """The program in this process: its exit code."""
     from msdkit import cli
 

@@ -1,0 +1,61 @@
+"""What a run folder holds, and whose it is."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from msdkit.config import ExperimentConfig
+from msdkit.config_files import load_raw
+from msdkit.errors import DataError
+from msdkit.validation import validate
+
+CONFIG, ENVIRONMENT, RESULTS = "config.yaml", "environment.json", "results.json"
+PREDICTIONS, METRICS_LOG = "predictions.jsonl", "metrics.jsonl"
+
+
+def summary(config: ExperimentConfig) -> dict[str, Any]:
+    """The resolved config as plain values, without the folder that it is kept in."""
+    values = asdict(config)
+    values.pop("run_dir")
+    return values
+
+
+def resolved_yaml(config: ExperimentConfig) -> str:
+    """The resolved config as YAML that `msdkit run` reads again."""
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_yaml(OmegaConf.create(asdict(config)))
+
+
+def read_results(folder: Path) -> dict[str, Any]:
+    """`results.json` of a finished run; DataError when there is none."""
+    path = folder / RESULTS
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{folder} holds no finished run ({error})") from error
+
+
+def read_config(folder: Path) -> ExperimentConfig:
+    """The resolved config of a run folder."""
+    if not (folder / CONFIG).is_file():
+        raise DataError(f"{folder} is no run folder: {CONFIG} is missing")
+    return validate(load_raw([folder / CONFIG])).require()
+
+
+def differences(config: ExperimentConfig, folder: Path) -> str:
+    """Where the config of a run folder differs from `config`, in words; empty if nowhere."""
+    mine, theirs = _flat(summary(config)), _flat(summary(read_config(folder)))
+    other = [k for k in sorted({*mine, *theirs}) if mine.get(k) != theirs.get(k)]
+    shown = [f"{k}: {theirs.get(k)!r} there, {mine.get(k)!r} here" for k in other[:5]]
+    return "; ".join(shown + (["…"] if len(other) > 5 else []))
+
+
+def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(values, dict):
+        parts = [_flat(v, f"{prefix}.{k}" if prefix else str(k)) for k, v in values.items()]
+        return {k: v for part in parts for k, v in part.items()}
+    return {prefix: values}
