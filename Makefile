@@ -3,8 +3,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-# waiting threads sleep: other work may need the cores
-export OMP_WAIT_POLICY ?= PASSIVE
+# waiting threads soon sleep: other work may need the cores
+export GOMP_SPINCOUNT ?= 3000
 
 .PHONY: demo test check bench
 

@@ -32,7 +32,6 @@ setup(
         "rich>=13",
         "pillow>=10",
         "numpy>=1.26",
-        "scipy>=1.11",
     ],
     extras_require={"demo": DEMO, "report": REPORT, "dev": DEV},
     entry_points={"console_scripts": ["msdkit = msdkit.cli:main"]},

@@ -53,11 +53,11 @@ def split_arguments(arguments: list[str]) -> tuple[list[str], list[str]]:
     return configs, overrides
 
 
-def _validation(arguments: list[str]) -> Any:
+def _validation(arguments: list[str], tiny: bool = False) -> Any:
     from msdkit.config_files import load_raw
     from msdkit.validation import validate
 
-    return validate(load_raw(*split_arguments(arguments)))
+    return validate(load_raw(*split_arguments(arguments), tiny=tiny))
 
 
 @app.command()
@@ -70,14 +70,8 @@ def run(configs: Configs, tiny: Tiny = False) -> None:
     """
     from msdkit.runs import run as run_config
     from msdkit.tables import print_run
-    from msdkit.validation import listed
 
-    found = _validation(configs)
-    config = found.require()
-    blocking = [note for note in found.notes if note.blocks]
-    if blocking:
-        raise ConfigError(listed("thing still to make", blocking))
-    print_run(run_config(config, tiny=tiny))
+    print_run(run_config(_validation(configs, tiny).ready(), tiny=tiny))
 
 
 @app.command()
@@ -106,7 +100,7 @@ def cache(configs: Configs, tiny: Tiny = False) -> None:
     Its logits for every example and view that the config needs."""
     from msdkit.experiment import Experiment
 
-    experiment = Experiment(_validation(configs).require(), tiny=tiny)
+    experiment = Experiment(_validation(configs, tiny).require(), tiny=tiny)
     if experiment.teacher is None:
         raise ConfigError("this config has no teacher, so there is nothing to cache")
     for split in ("train", *experiment.evaluated):
@@ -265,8 +259,8 @@ def _with_command(given: list[str]) -> list[str]:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the program; mistakes of the user end it with one clear message and exit code 2."""
-    # Threads that wait asleep: on a shared machine, spinning ones made a step 3.5 times as long
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Waiting threads soon sleep: where others use the cores too, spinning costs several times more
+    os.environ.setdefault("GOMP_SPINCOUNT", "3000")
     try:
         app(_with_command(list(sys.argv[1:] if arguments is None else arguments)))
     except MsdkitError as error:

@@ -22,14 +22,15 @@ from msdkit.registry import DATASETS, LOSSES, MASKINGS, METRICS, MODELS, WEIGHTI
 from msdkit.schema import context_parameters
 from msdkit.types import TASKS, View, default_views
 
+LOSS_CONTEXT = frozenset({"num_classes", "train_size", "student_dim", "teacher_dim"})
 Found = tuple[str, Node, Any]  # where a model node stands, the node and its class
 
 
 def check_fit(report: Any, values: Node) -> None:
     """Add to the report what does not fit, as far as the parts themselves are right."""
-    if _wrong(report, "dataset"):
+    if _wrong_itself(report, "dataset") or _wrong(report, "dataset.name"):
         return
-    found = report.attempt("dataset", lambda: declared(values["dataset"]))
+    found = _declared(report, values["dataset"])
     if found is None:
         return
     modalities, task = found
@@ -44,6 +45,16 @@ def check_fit(report: Any, values: Node) -> None:
     _check_masking(report, values, models)
     _check_dropout(report, values, names)
     _note_missing(report, values, models)
+
+
+def _declared(report: Any, node: Node) -> Any:
+    """(modalities, task), as far as a data set with a mistake in it can say."""
+    if not _wrong(report, "dataset"):
+        return report.attempt("dataset", lambda: declared(node))
+    try:
+        return declared(node)
+    except Exception:  # the mistake is told already
+        return None
 
 
 def _wrong(report: Any, path: str) -> bool:
@@ -82,6 +93,7 @@ def _check_loss(report: Any, path: str, name: str, kind: str, task: str) -> None
             f"'{name}' is a {losses_kind(cls)} loss; {kind} losses: {listing(other)}",
         )
     kinds = getattr(cls, "task_kinds", TASKS)
+    _check_context(report, f"{path}.name", cls, LOSS_CONTEXT)
     if task not in kinds:
         fit = [n for n in LOSSES if _fits(LOSSES.get(n), kind, task)]
         report.problem(
@@ -110,6 +122,11 @@ def _check_models(
         t for i, t in enumerate(values.get("distill") or []) if not _wrong(report, f"distill.{i}")
     ]
     needs = {n for t in terms for n in getattr(LOSSES.get(t["name"]), "needs", ())}
+    if needs and (values.get("train") or {}).get("teacher_cache", True) is True:
+        report.problem(
+            "train.teacher_cache",
+            f"losses need {listing(needs)}, and the cache holds logits alone; set it to false",
+        )
     for path, node, cls in models:
         if task not in getattr(cls, "task_kinds", TASKS):
             kinds = listing(cls.task_kinds)
@@ -146,7 +163,11 @@ def _check_weighting(report: Any, values: Node, names: list[str]) -> None:
     if values.get("weighting") is None or _wrong(report, "weighting") or _wrong(report, "distill"):
         return
     cls = WEIGHTINGS.get(values["weighting"]["name"])
-    if context_parameters(cls):
+    if hasattr(cls, "update"):
+        report.problem("weighting.name", "its `update` hook is not called by this version")
+    if not values.get("distill"):
+        report.note("weighting", "nothing is distilled, so there is nothing to weigh")
+    if not _check_context(report, "weighting.name", cls, frozenset()):
         return
     weighting = report.attempt("weighting", lambda: WEIGHTINGS.build(values["weighting"]))
     wanted = [t.get("views") for t in values.get("distill") or []]
@@ -161,6 +182,19 @@ def _check_weighting(report: Any, values: Node, names: list[str]) -> None:
         call = getattr(weighting, hook, None)
         if call:
             report.attempt("weighting", lambda c=call, a=argument: c(a))
+
+
+def _check_context(report: Any, path: str, cls: Any, given: frozenset[str]) -> bool:
+    """Whether all that stands before `*` is handed over; a problem where it is not."""
+    wanted = {n for n, p in context_parameters(cls).items() if p.default is p.empty}
+    if wanted <= given:
+        return True
+    report.problem(
+        path,
+        f"asks for {listing(wanted - given)} before `*`, which is not handed over "
+        f"(handed over: {listing(given)}); parameters of the config stand after `*`",
+    )
+    return False
 
 
 def _check_evaluate(report: Any, values: Node, names: list[str], task: str) -> None:
@@ -220,6 +254,11 @@ def _check_dropout(report: Any, values: Node, names: list[str]) -> None:
         if name not in names:
             message = f"no modality '{name}'. {suggest(name, names)}It has: {listing(names)}"
             report.problem(f"train.modality_dropout.{name}", message)
+    hidden = any(given.values())
+    if hidden and len(names) < 2:
+        report.problem("train.modality_dropout", "there is but one modality, which must stay")
+    if hidden and (values.get("masking") or {}).get("name") == "shuffle":
+        report.problem("train.modality_dropout", "masking shuffle cannot hide it from one example")
     if sum(given.values()) > 1:
         report.problem(
             "train.modality_dropout", f"the probabilities add up to {sum(given.values())} > 1"
@@ -236,7 +275,7 @@ def _note_missing(report: Any, values: Node, models: list[Found]) -> None:
             report.note("dataset", needed)
     teacher = values.get("teacher")
     if isinstance(teacher, dict) and not _wrong(report, "teacher") and "name" not in teacher:
-        lacks = report.attempt("teacher", lambda: teacher_lacks(teacher))
+        lacks = report.attempt("teacher", lambda: teacher_lacks(teacher, report.raw.tiny))
         if lacks:
             report.note("teacher", lacks, True)
     for path, model, _ in models:

@@ -32,6 +32,7 @@ class RawConfig:
 
     values: Node
     layers: list[Layer]
+    tiny: bool = False
 
     def source_of(self, path: str) -> str:
         """The last file that sets `path`, or else its nearest parent."""
@@ -49,8 +50,13 @@ class RawConfig:
         return named[-1].stem if named else "experiment"
 
 
-def load_raw(configs: Sequence[str | Path], overrides: Sequence[str] = ()) -> RawConfig:
-    """Read configs (each after its `base:` files), then `key=value` overrides, merged in order."""
+def load_raw(
+    configs: Sequence[str | Path], overrides: Sequence[str] = (), *, tiny: bool = False
+) -> RawConfig:
+    """Read configs (each after its `base:` files), then `key=value` overrides, merged in order.
+
+    tiny: a trial, whose run folder is apart from the real run's.
+    """
     layers = [layer for path in configs for layer in _read(Path(path), ())]
     if not layers:
         raise ConfigError("no config given; name a YAML file, such as configs/…/x.yaml")
@@ -61,10 +67,12 @@ def load_raw(configs: Sequence[str | Path], overrides: Sequence[str] = ()) -> Ra
         changes: Node = {}
         for override in overrides:
             key, value = parse_override(override)
+            if key == "base":
+                raise ConfigError("override 'base': name the file as a config, before this one")
             set_path(values, key, value)
             set_path(changes, key, value)
         layers.append(Layer(COMMAND_LINE, Path(), changes))
-    return RawConfig(_interpolate(values), layers)
+    return RawConfig(_interpolate(values), layers, tiny)
 
 
 def _read(path: Path, above: tuple[Path, ...]) -> list[Layer]:
@@ -199,7 +207,7 @@ def _interpolate(values: Node) -> Node:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    config = OmegaConf.create(values)
+    config = OmegaConf.create({"seed": 0, **values})  # `${seed}` may be named where none is set
     for resolver in re.findall(r"\$\{\s*([\w.]+)\s*:", OmegaConf.to_yaml(config)):
         if resolver != "oc.env":
             raise ConfigError(f"resolver '{resolver}' is not allowed; accepted: oc.env, ${{here}}")
@@ -207,8 +215,7 @@ def _interpolate(values: Node) -> Node:
         resolved = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
         raise ConfigError(f"interpolation: {' '.join(str(error).split())}") from error
-    assert isinstance(resolved, dict)
-    return resolved  # type: ignore[return-value]
+    return {str(k): v for k, v in resolved.items() if k in values}  # type: ignore[union-attr]
 
 
 def _depth(values: Any, parts: list[str]) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -74,31 +73,33 @@ def is_random(processor: str | Node) -> bool:
     return bool(hook(**parameters)) if hook else getattr(cls, "random", False) is True
 
 
-def teacher_folder(node: Node) -> Path:
-    """The run folder of `{run: FOLDER}` or `{config: PATH}`."""
+def teacher_folder(node: Node, tiny: bool = False) -> Path:
+    """The run folder of `{run: FOLDER}` or `{config: PATH}`; a trial prefers a trial's."""
     if "run" in node:
         return Path(node["run"])
-    config = teacher_config(node)
-    assert config.run_dir is not None
-    return Path(config.run_dir)
+    if tiny and (trial := Path(str(teacher_config(node, tiny).run_dir))).exists():
+        return trial
+    return Path(str(teacher_config(node).run_dir))
 
 
-def teacher_config(node: Node) -> ExperimentConfig:
+def teacher_config(node: Node, tiny: bool = False) -> ExperimentConfig:
     """The config of `{config: PATH}`; ConfigError on what is wrong with it."""
     from msdkit.validation import validate
 
     _refuse_circle(node["config"])
-    return validate(load_raw([node["config"]])).require()
+    return validate(load_raw([node["config"]], tiny=tiny)).require()
 
 
-def teacher_lacks(node: Node) -> str:
+def teacher_lacks(node: Node, tiny: bool = False) -> str:
     """What keeps a teacher's folder from serving and how to mend it; empty if nothing."""
-    folder = teacher_folder(node)
+    folder = teacher_folder(node, tiny)
     if (folder / "model.json").is_file():
         return ""  # a model without its run
     how = "train it"
     if "config" in node:
-        how = f"run `msdkit run {os.path.relpath(node['config'])}`"
+        path = Path(node["config"])
+        path = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+        how = f"run `msdkit run {path}`"
     if not (folder / "best" / "model.safetensors").is_file():
         return f"there is no trained model in {folder}; {how} first"
     if not (folder / "results.json").is_file():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -104,6 +105,12 @@ class Distiller(nn.Module):
         """The live teacher, if there is one."""
         return self._frozen[0] if self._frozen else None
 
+    def _apply(self, fn: Any, recurse: bool = True) -> Distiller:
+        """Moves the teacher along with the student (`to`, `cuda`, …)."""
+        for teacher in self._frozen:
+            teacher._apply(fn)
+        return super()._apply(fn, recurse)
+
     def forward(self, batch: Batch, step: int = 0) -> StepOutput:
         """Batch of B -> StepOutput; `step` counts optimizer updates from 0"""
         students = self._student_outputs(batch)
@@ -168,6 +175,11 @@ class Distiller(nn.Module):
 
     def _teacher_outputs(self, batch: Batch) -> Outputs:
         if batch.teacher_logits is not None:
+            if self.features:
+                raise ConfigError(
+                    f"the losses need the teacher's {', '.join(self.features)}, and a teacher "
+                    "cache holds logits alone; set train.teacher_cache: false"
+                )
             return _named({v: ModelOutput(x) for v, x in batch.teacher_logits.items()}, batch)
         if self.teacher is None:
             raise ConfigError("distillation needs a teacher, or batches with teacher_logits")
@@ -181,11 +193,14 @@ class Distiller(nn.Module):
         """[B, V]: the loss of each view, zero where the term does not apply."""
         logits = upcast(students[MULTIMODAL].logits)  # half precision would round the losses
         zero = logits.new_zeros(len(logits))
+        wanted = set(term.views if term.views is not None else default_views(self.modalities))
         if term.whole:
-            first = term.loss(students, teachers, labels)
+            seen = [
+                {v: x for v, x in given.items() if v in wanted} for given in (students, teachers)
+            ]
+            first = term.loss(*seen, labels)
             return torch.stack([first] + [zero.to(first)] * (len(self.views) - 1), dim=1)
         columns = []
-        wanted = set(term.views if term.views is not None else default_views(self.modalities))
         for view in self.views:
             target = term.target or view
             used = view in wanted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from copy import deepcopy
 from dataclasses import asdict
 from functools import cached_property
@@ -48,6 +49,7 @@ class Experiment:
     def __init__(self, config: ExperimentConfig, *, tiny: bool = False) -> None:
         self.config = deepcopy(config)
         self.limit = TINY_EXAMPLES if tiny else None
+        self.tiny = tiny
         if tiny:
             self.config.train.max_steps = TINY_STEPS
         assert config.run_dir is not None
@@ -89,7 +91,7 @@ class Experiment:
     @cached_property
     def student(self) -> SavedModel:
         """The model to train, with its processors fitted to the training data."""
-        return self._new(self.config.student)
+        return self._new(self.config.student, 0)
 
     def use_saved_student(self) -> None:
         """Take the run's best model, with its processors, as the student."""
@@ -103,7 +105,9 @@ class Experiment:
         node = self.config.teacher
         if node is None:
             return None
-        saved = self._new(node) if "name" in node else self._trained_teacher(node)
+        saved = self._new(node, 1) if "name" in node else self._trained_teacher(node)
+        if "name" in node and not (node.get("init") or {}).get("folder"):
+            console().print("warning: the teacher is new, so its answers are random; see `init`")
         self._check_teacher(saved)
         saved.model.eval().requires_grad_(False).to(self.accelerator.device)
         masking = getattr(saved.model, "masking", None)
@@ -113,12 +117,12 @@ class Experiment:
 
     def _trained_teacher(self, node: Node) -> SavedModel:
         """The teacher of a finished run; one that was trained by other settings is said aloud."""
-        lacks = teacher_lacks(node)
+        lacks = teacher_lacks(node, self.tiny)
         if lacks:
             raise ConfigError(f"teacher: {lacks}")
-        folder = teacher_folder(node)
+        folder = teacher_folder(node, self.tiny)
         other = differences(teacher_config(node), folder) if "config" in node else ""
-        if other:
+        if other and not self.tiny:
             console().print(f"warning: the teacher in {folder} was trained differently: {other}")
         return load(folder, masking=self.config.masking)
 
@@ -126,6 +130,7 @@ class Experiment:
         for what, mine, theirs in (
             ("classes", self.label_names, saved.label_names),
             ("modalities", sorted(self.names), sorted(saved.processors)),
+            ("task kind", [self.task], [saved.task]),
         ):
             if list(mine) != list(theirs):
                 raise ConfigError(f"teacher: its {what} are {theirs}, the data set's are {mine}")
@@ -136,13 +141,13 @@ class Experiment:
         size = self.config.evaluate.batch_size
         count = len(inputs.raw)
         model: Any = saved.model
-        model.fit_masking(
-            inputs.batch(range(i, min(i + size, count))) for i in range(0, count, size)
-        )
+        device = self.accelerator.device
+        batches = (inputs.batch(range(i, min(i + size, count))) for i in range(0, count, size))
+        model.fit_masking({m: s.to(device) for m, s in batch.items()} for batch in batches)
 
-    def _new(self, node: Node) -> SavedModel:
+    def _new(self, node: Node, role: int) -> SavedModel:
         """A model from its node; equal seeds give equal starts, whatever came before."""
-        seed_everything(self.config.seed)
+        seed_everything(self.config.seed + role)
         train = self.raw("train")
         return new_model(self.config, node, train, self.declared, lambda: self.teacher)
 
@@ -211,6 +216,11 @@ class Experiment:
             return Split(inputs, augment=True)
         fit = getattr(distiller.weighting, "fit", None)
         if fit is not None:
+            if not self.compares_with_teacher:
+                raise ConfigError(
+                    "weighting: it is fitted to the teacher's answers to the training set, and "
+                    f"masking '{self.config.masking['name']}' leaves none that are fixed"
+                )
             logits = self.teacher_logits("train", distiller.teacher_views)
             fit(logits, self.raw("train").labels, self.raw("train").ids)
         if distiller.teacher is not None:
@@ -222,6 +232,17 @@ class Experiment:
     def split(self, split: str) -> Split:
         """Examples of one split for evaluation."""
         return Split(self._model_inputs("student", split))
+
+    def provenance(self) -> dict[str, Any]:
+        """What, beside the config, decides a run: the data's content and the teacher's files."""
+        data = {split: self.raw(split).fingerprint for split in ("train", *self.evaluated)}
+        node, files = self.config.teacher or {}, []
+        if node and "name" not in node:
+            folder = teacher_folder(node, self.tiny)
+            place = folder if (folder / "model.json").is_file() else folder / "best"
+            files = [place / "model.json", place / "model.safetensors"]
+        held = [hashlib.blake2b(f.read_bytes(), digest_size=12).hexdigest() for f in files]
+        return {"data": data, "teacher": held}
 
     @property
     def evaluated(self) -> list[str]:

@@ -40,6 +40,8 @@ from msdkit.feature_format import (
     write_index,
 )
 
+VERIFIED_BELOW = 1 << 30  # bytes
+
 
 class FeatureStore:
     """A finished store, read through a memory map; opening it reads the index only.
@@ -102,6 +104,11 @@ class FeatureStore:
         padded = np.zeros((*mask.shape, *values.shape[1:]), values.dtype)
         padded[mask] = values
         return padded, mask
+
+    def verify_if_small(self) -> None:
+        """Verify a store of less than 1 GiB; reading a larger one at each start takes too long."""
+        if self._data.nbytes < VERIFIED_BELOW:
+            self.verify()
 
     def verify(self) -> None:
         """Compare all with the checksums; DataError naming the first damaged key."""
@@ -227,8 +234,8 @@ class FeatureStoreWriter:
             index["boxes"] = np.frombuffer(places, np.float32).reshape(-1, 4)
         os.fsync(self._files[DATA].fileno())
         write_index(self._partial / INDEX, index, about)
-        self.close()
         self._partial.replace(self.path)
+        self.close()  # not earlier: this lets go of the lock
         for name in (JOURNAL, BOXES):  # not earlier: a kill before the rename must lose nothing
             (self.path / name).unlink(missing_ok=True)
 

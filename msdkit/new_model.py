@@ -10,6 +10,8 @@ from msdkit.assets import ASSETS, asset
 from msdkit.config import MODEL, ExperimentConfig, Node
 from msdkit.data import RawSplit
 from msdkit.errors import ConfigError
+from msdkit.models.weights import load_weights
+from msdkit.progress import console
 from msdkit.registry import MASKINGS, MODELS, PROCESSORS
 from msdkit.saved_model import SavedModel
 from msdkit.types import Modality
@@ -36,7 +38,8 @@ def new_model(
     cls: Any = MODELS.get(plain["name"])
     if "folder" in init:
         init = {"folder": folder_of(init["folder"])}
-        plain = {**cls.parameters_from(init["folder"]), **plain}
+        stored: dict[str, Any] = getattr(cls, "parameters_from", lambda _: {})(init["folder"])
+        plain = {**stored, **plain}
     model = MODELS.build(
         plain,
         modalities={m: p.modality for m, p in processors.items()},
@@ -66,13 +69,13 @@ def folder_of(name: str) -> Path:
 def raw_kind(declared: Any, raw: Any) -> str:
     """What raw values are: text, image, features, or array.
 
-    A Modality is declared for arrays; where it stands beside a string, tokens are read as text and
-    features as a picture's path.
+    A Modality is declared for arrays; a string beside it is a picture's path if there is such a
+    file, and else a text.
     """
     if isinstance(declared, str):
         return declared
     if isinstance(raw, str | Path):
-        return "text" if getattr(declared, "kind", "tokens") == "tokens" else "image"
+        return "image" if Path(raw).is_file() else "text"
     return "array"
 
 
@@ -99,11 +102,13 @@ def _initialise(
     model: Any, init: Mapping[str, Any], teacher: Callable[[], SavedModel | None]
 ) -> None:
     if "folder" in init:
-        model.load_folder(init["folder"])
+        load_weights(model, init["folder"])
     elif "teacher_layers" in init:
         source = teacher()
         if source is None:
             raise ConfigError("init.teacher_layers needs a teacher")
-        model.load_teacher_layers(source.model, init["teacher_layers"])
+        left = model.load_teacher_layers(source.model, init["teacher_layers"])
+        if left:
+            console().print(f"not taken from the teacher, so new: {', '.join(left)}")
     elif init:
         raise ConfigError(f"init: expected {{folder: …}} or {{teacher_layers: …}}, got {init}")

@@ -6,6 +6,7 @@ over by the framework (the context).
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
@@ -160,6 +161,15 @@ def _build_nested(annotation: Any, value: Any, context: Mapping[str, Any]) -> An
     return value
 
 
+def code_digest(cls: type) -> str:
+    """A name for a plugin's source, so that an edited one is not taken for what it was.
+
+    msdkit's own classes answer with nothing: their fingerprints have versions.
+    """
+    source = inspect.getsourcefile(cls) if not cls.__module__.startswith("msdkit.") else None
+    return hashlib.blake2b(Path(source).read_bytes()).hexdigest()[:16] if source else ""
+
+
 def load_plugins(plugins: list[str], folder: Path = Path()) -> None:
     """Import the user's plugins: dotted modules, or `.py` files relative to `folder`."""
     for plugin in plugins:
@@ -182,7 +192,8 @@ def _load_file(path: Path) -> None:
     path = path.resolve()
     if not path.is_file():
         raise ConfigError(f"plugin file {path} does not exist")
-    name = f"msdkit_plugin_{path.stem}_{abs(hash(path)):x}"
+    place = hashlib.blake2b(str(path).encode(), digest_size=6).hexdigest()
+    name = f"msdkit_plugin_{path.stem}_{place}"  # the same in every process: fingerprints hold it
     if name in sys.modules:
         return
     spec = importlib.util.spec_from_file_location(name, path)

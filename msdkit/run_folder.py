@@ -13,6 +13,7 @@ from msdkit.errors import DataError
 from msdkit.validation import validate
 
 CONFIG, ENVIRONMENT, RESULTS = "config.yaml", "environment.json", "results.json"
+INPUTS = "inputs.json"  # fingerprints of the data and the teacher
 PREDICTIONS, METRICS_LOG = "predictions.jsonl", "metrics.jsonl"
 
 

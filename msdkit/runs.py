@@ -16,10 +16,12 @@ from msdkit.errors import ConfigError
 from msdkit.evaluation import agreement, prediction_rows, score, write_predictions
 from msdkit.experiment import Experiment
 from msdkit.logs import environment
+from msdkit.models.weights import load_weights
 from msdkit.progress import bar, console
 from msdkit.run_folder import (
     CONFIG,
     ENVIRONMENT,
+    INPUTS,
     PREDICTIONS,
     RESULTS,
     differences,
@@ -32,6 +34,7 @@ from msdkit.saved_model import load
 from msdkit.types import MULTIMODAL
 
 PREDICT_BATCH = 64
+ANOTHER = "choose another run_dir, or delete that folder"
 TINY_COST = 2  # examples that a trial's costs are measured on: enough to see that it works
 
 
@@ -42,7 +45,7 @@ def run(config: ExperimentConfig, *, tiny: bool = False) -> dict[str, Any]:
     """
     experiment = Experiment(config, tiny=tiny)
     folder = experiment.folder
-    _check_owner(folder, experiment.config)
+    _check_owner(experiment)
     if (folder / RESULTS).exists():
         console().print(f"{folder} is finished; its results are shown")
         return read_results(folder)
@@ -52,6 +55,7 @@ def run(config: ExperimentConfig, *, tiny: bool = False) -> dict[str, Any]:
     if not (folder / CONFIG).exists():
         about = environment(config.seed)
         write_text(folder / ENVIRONMENT, json.dumps(about, indent=1))
+        write_text(folder / INPUTS, json.dumps(experiment.provenance(), indent=1))
         write_text(folder / CONFIG, resolved_yaml(experiment.config))
     seed_everything(config.seed)
     start = time.perf_counter()
@@ -69,8 +73,7 @@ def run(config: ExperimentConfig, *, tiny: bool = False) -> dict[str, Any]:
 
 def conclude(experiment: Experiment) -> dict[str, Any]:
     """Evaluate the best checkpoint on val and test, beside the teacher; write predictions."""
-    model: Any = experiment.student.model
-    model.load_folder(experiment.folder / "best")
+    load_weights(experiment.student.model, experiment.folder / "best")
     splits, scores = experiment.evaluated, {}
     for name in splits:
         logits, found = experiment.evaluate(experiment.split(name))
@@ -147,11 +150,17 @@ def predict_file(folder: Path, file: Path, views: list[str] | None = None) -> li
     return lines
 
 
-def _check_owner(folder: Path, config: ExperimentConfig) -> None:
-    """ConfigError when the folder holds the run of another config."""
-    other = differences(config, folder) if (folder / CONFIG).exists() else ""
+def _check_owner(experiment: Experiment) -> None:
+    """ConfigError when the folder holds the run of another config, of other data or teacher."""
+    folder = experiment.folder
+    if not (folder / CONFIG).exists():
+        return
+    other = differences(experiment.config, folder)
     if other:
+        raise ConfigError(f"run_dir {folder} belongs to another config ({other}); {ANOTHER}")
+    held, now = json.loads((folder / INPUTS).read_text(encoding="utf-8")), experiment.provenance()
+    changed = [what for what in now if now[what] != held[what]]
+    if changed:
         raise ConfigError(
-            f"run_dir {folder} belongs to another config ({other}); "
-            "choose another run_dir, or delete that folder"
+            f"run_dir {folder}: its {' and '.join(changed)} changed since the run began; {ANOTHER}"
         )

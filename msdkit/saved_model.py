@@ -17,6 +17,7 @@ from msdkit.config import Node
 from msdkit.data import pad
 from msdkit.errors import DataError
 from msdkit.functional import probabilities
+from msdkit.models.weights import load_weights
 from msdkit.registry import MASKINGS, MODELS, PROCESSORS, load_entry_points, load_plugins
 from msdkit.types import MULTIMODAL, Modality, Task, View
 from msdkit.types import Sequence as Padded
@@ -24,7 +25,7 @@ from msdkit.types import Sequence as Padded
 ABOUT = "model.json"
 WEIGHTS = "model.safetensors"
 NEEDED = ["name", "params", "masking", "modalities", "processors", "processor_states"]
-NEEDED += ["task", "label_names", "plugins"]
+NEEDED += ["task", "label_names", "plugins", "fields", "id_column"]
 
 
 @dataclass
@@ -118,7 +119,8 @@ class SavedModel:
 def load(folder: str | Path, masking: Node | None = None) -> SavedModel:
     """Load a run folder's best model, or a folder with `model.json` and `model.safetensors`.
 
-    masking: how hidden modalities are removed, if not as in training.
+    masking: how hidden modalities are removed, if not as in training. The plugins that the run was
+    trained with are imported, which runs their code: load only what you trust.
     """
     folder = Path(folder)
     if not (folder / ABOUT).exists():
@@ -139,18 +141,18 @@ def load(folder: str | Path, masking: Node | None = None) -> SavedModel:
         num_classes=len(about["label_names"]),
         masking=MASKINGS.build(masking),
     )
-    model.load_folder(folder)
+    load_weights(model, folder)
     return SavedModel(
         model.eval(),
         node,
         masking,
         processors,
         about["processors"],
-        about.get("fields") or about["raw_kinds"],  # the name before fields had columns
+        about["fields"],
         about["task"],
         about["label_names"],
         about["plugins"],
-        about.get("id_column", "id"),
+        about["id_column"],
     )
 
 

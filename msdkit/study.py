@@ -19,13 +19,14 @@ from msdkit.config_files import load_raw
 from msdkit.data import encode_label
 from msdkit.errors import ConfigError, listing
 from msdkit.evaluation import metric_name
+from msdkit.experiment import Experiment
 from msdkit.progress import console, track
 from msdkit.registry import METRICS
 from msdkit.run_folder import PREDICTIONS
 from msdkit.runs import run
 from msdkit.tables import markdown, study_tables
 from msdkit.types import MULTIMODAL, Task
-from msdkit.validation import listed, validate
+from msdkit.validation import validate
 
 RESAMPLES = 1000
 LEVEL = 95  # per cent
@@ -44,44 +45,70 @@ def compare(
     """Run every config with seeds 0 … seeds − 1 (finished runs are reused) and compare them.
 
     Writes `compare.json`, `compare.csv` and `compare.md` into `out`. baseline: a method's name;
-    the first that distils on the multimodal view alone (`kd`) or else the first config.
+    by default `kd`, or else the first config.
     """
     if seeds < 1:
         raise ConfigError(f"--seeds: expected 1 or more, got {seeds}")
-    methods = _methods(configs, bases, overrides)
+    methods = _methods(configs, bases, overrides, seeds, out, tiny)
     baseline = baseline or ("kd" if "kd" in methods else next(iter(methods)))
     if baseline not in methods:
         raise ConfigError(f"--baseline: no method '{baseline}'; there are: {listing(methods)}")
+    _check_labels(methods[baseline][0], tiny)
     runs: dict[str, list[dict[str, Any]]] = {}
-    for name, config in methods.items():
-        for seed in range(seeds):
-            console().print(f"── {name}, seed {seed}")
-            folder = str(out / name / f"seed{seed}")
-            runs.setdefault(name, []).append(
-                run(replace(config, seed=seed, run_dir=folder), tiny=tiny)
-            )
-    study = summarise(runs, baseline, next(iter(methods.values())).dataset["name"])
+    for name, planned in methods.items():
+        for config in planned:
+            console().print(f"── {name}, seed {config.seed}")
+            runs.setdefault(name, []).append(run(config, tiny=tiny))
+    study = summarise(runs, baseline, methods[baseline][0].dataset["name"])
     _write(study, out)
     return study
 
 
 def _methods(
-    configs: Sequence[str], bases: Sequence[str], overrides: Sequence[str]
-) -> dict[str, ExperimentConfig]:
-    """{stem of the file: its config over the bases}; every config is checked before any runs."""
-    methods: dict[str, ExperimentConfig] = {}
+    configs: Sequence[str],
+    bases: Sequence[str],
+    overrides: Sequence[str],
+    seeds: int,
+    out: Path,
+    tiny: bool,
+) -> dict[str, list[ExperimentConfig]]:
+    """{stem of the file: its config for each seed}; all are checked before any runs."""
+    methods: dict[str, list[ExperimentConfig]] = {}
     for path in configs:
         name = Path(path).stem
         if name in methods:
             raise ConfigError(f"two configs are called '{name}'; a study names methods by file")
-        found = validate(load_raw([*bases, path], overrides))
-        methods[name] = found.require()
-        blocking = [note for note in found.notes if note.blocks]
-        if blocking:
-            raise ConfigError(listed("thing still to make", blocking))
+        methods[name] = [
+            replace(
+                validate(load_raw([*bases, path], [*overrides, f"seed={i}"], tiny=tiny)).ready(),
+                run_dir=str(out / name / f"seed{i}"),
+            )
+            for i in range(seeds)
+        ]
     if not methods:
         raise ConfigError("compare needs at least one config")
+    _check_comparable({name: planned[0] for name, planned in methods.items()})
     return methods
+
+
+def _check_comparable(methods: Mapping[str, ExperimentConfig]) -> None:
+    """ConfigError unless all methods answer the same examples and are measured alike."""
+    first, config = next(iter(methods.items()))
+    for name, other in methods.items():
+        for what in ("dataset", "evaluate"):
+            mine, theirs = getattr(config, what), getattr(other, what)
+            if mine != theirs:
+                raise ConfigError(
+                    f"'{first}' and '{name}' cannot be compared: {what} is {mine} and {theirs}"
+                )
+
+
+def _check_labels(config: ExperimentConfig, tiny: bool) -> None:
+    """ConfigError for a last split without labels, before hours of training."""
+    experiment = Experiment(config, tiny=tiny)
+    last = experiment.evaluated[-1]
+    if experiment.raw(last).labels is None:
+        raise ConfigError(f"a comparison needs labels, and split '{last}' has none")
 
 
 def summarise(
@@ -109,7 +136,7 @@ def summarise(
         study["methods"]["teacher"] = about
     for name, results in runs.items():
         study["methods"][name] = _method(results, split)
-    study["examples"] = len(_answers(first)[1])
+    study["examples"] = len(_rows(first))
     study["differences"] = _differences(runs, baseline)
     return study
 
@@ -127,16 +154,28 @@ def _method(results: Sequence[dict[str, Any]], split: str) -> dict[str, Any]:
     }
 
 
-def _answers(result: Mapping[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
-    """(multimodal probabilities [N, C], labels) from a run's predictions."""
+def _rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A run's predictions."""
     path = Path(result["run_dir"]) / PREDICTIONS
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    if any(row["label"] is None for row in rows):
-        raise ConfigError(f"{path}: a comparison needs labels")
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def _answers(result: Mapping[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+    """(multimodal probabilities [N, C], labels) of a run."""
+    rows, names = _rows(result), result["label_names"]
     shares = torch.tensor([row["probabilities"][MULTIMODAL] for row in rows])
-    names = result["label_names"]
     labels = [np.asarray(encode_label(row["label"], result["task"], names)) for row in rows]
     return shares, torch.from_numpy(np.stack(labels))
+
+
+def _paired(runs: Mapping[str, Sequence[dict[str, Any]]]) -> bool:
+    """Whether differences can be told; ConfigError unless all runs answered the same examples."""
+    asked = [[(r["id"], r["label"]) for r in _rows(run)] for some in runs.values() for run in some]
+    if any(rows != asked[0] for rows in asked):
+        raise ConfigError("the runs answered different examples; make them anew in another folder")
+    if any(label is None for _, label in asked[0]):
+        raise ConfigError("a comparison needs labels")
+    return len(runs) > 1
 
 
 def _differences(
@@ -147,7 +186,7 @@ def _differences(
     Each resample draws examples and seeds with replacement, the same for both methods (Efron and
     Tibshirani, 1993, chapter 13: percentile interval).
     """
-    if len(runs) < 2:
+    if not _paired(runs):
         return []
     metrics = list(runs[baseline][0]["metrics"])
     values = {name: _resampled(results, metrics) for name, results in runs.items()}

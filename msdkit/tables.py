@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,8 +19,7 @@ def print_table(title: str, header: Sequence[str], rows: Rows) -> None:
         table.add_column(name, justify="left" if i == 0 else "right")
     for row in rows:
         table.add_row(*row)
-    console = Console()
-    console.print(table, width=None if console.is_terminal else 180)
+    Console(width=None if sys.stdout.isatty() else 180).print(table)
 
 
 def markdown(header: Sequence[str], rows: Rows) -> str:
@@ -106,7 +106,10 @@ def study_tables(study: Mapping[str, Any]) -> list[tuple[str, list[str], Rows]]:
     if study["differences"]:
         head = ["method", "metric", f"difference from {study['baseline']}", "95 % interval", ""]
         lines = [_difference_cells(d) for d in study["differences"]]
-        tables.append(("paired differences", head, lines))
+        drawn = "examples alone: one seed says nothing of other seeds"
+        if study["seeds"] > 1:
+            drawn = "examples and seeds"
+        tables.append((f"paired differences; intervals from drawing {drawn}", head, lines))
     return tables
 
 

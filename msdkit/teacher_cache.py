@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from msdkit.data import ModelInputs, digest
 from msdkit.errors import ConfigError, DataError
 from msdkit.progress import bar
+from msdkit.registry import code_digest
 from msdkit.types import View
 
 FORMAT = "1"
@@ -34,7 +35,8 @@ def weights_digest(model: nn.Module) -> str:
 def cache_key(teacher: nn.Module, nodes: Any, inputs: ModelInputs) -> str:
     """The fingerprint of the teacher (weights, config nodes), data and processors."""
     about = json.dumps(nodes, sort_keys=True, default=str)
-    return digest(FORMAT, weights_digest(teacher), about, inputs.fingerprint)
+    code = code_digest(type(teacher))
+    return digest(FORMAT, weights_digest(teacher), code, about, inputs.fingerprint)
 
 
 def cached_logits(

@@ -69,6 +69,8 @@ def accelerator_for(precision: str) -> Any:
         raise ConfigError(f"train.precision: {precision} cannot run here: {error}") from error
     if precision == "fp16" and accelerator.device.type == "cpu":  # accelerate would ignore it
         raise ConfigError("train.precision: fp16 needs a GPU; a CPU runs fp32 or bf16")
+    if accelerator.num_processes > 1:
+        raise ConfigError(f"got {accelerator.num_processes} processes; msdkit trains in one so far")
     return accelerator
 
 
@@ -101,10 +103,16 @@ class Trainer:
         self.steps_per_epoch = math.ceil(per_epoch / config.accumulate)
         self.total_steps = config.max_steps or config.epochs * self.steps_per_epoch
         self.every = config.evaluate_every or self.steps_per_epoch
-        modules = (distiller.student, distiller.losses)
-        parameters = [p for m in modules for p in m.parameters() if p.requires_grad]
+        modules = filter(None, (distiller.student, distiller.losses, distiller.task_loss))
+        self.parameters = [p for m in modules for p in m.parameters() if p.requires_grad]
+        plain = [p for p in self.parameters if p.ndim < 2]  # biases and norms do not decay
+        matrices = [p for p in self.parameters if p.ndim >= 2]
+        groups: list[dict[str, Any]] = [
+            {"params": matrices},
+            {"params": plain, "weight_decay": 0.0},
+        ]
         optimizer = torch.optim.AdamW(
-            parameters, lr=config.lr, weight_decay=config.weight_decay, fused=True
+            groups, lr=config.lr, weight_decay=config.weight_decay, fused=True
         )
         self.schedule = schedule_for(config, optimizer, self.total_steps)
         self.model, self.optimizer = self.accelerator.prepare(distiller, optimizer)
@@ -142,12 +150,14 @@ class Trainer:
                 self._record(output, share)
         norm = None
         if self.config.clip is not None:
-            norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.clip)
+            norm = self.accelerator.clip_grad_norm_(self.parameters, self.config.clip)
+            self._check_gradient(norm, batches)
+        self.window.add("lr", self.schedule.get_last_lr()[0])
         self.optimizer.step()
         if not self.accelerator.optimizer_step_was_skipped:
             self.schedule.step()
         self.optimizer.zero_grad()
-        if norm is not None:
+        if norm is not None and norm.isfinite():
             self.window.add("grad_norm", float(norm))
         self.window.count_step(count, time.perf_counter() - start)
         self.step += 1
@@ -166,8 +176,7 @@ class Trainer:
     def _after_step(self) -> None:
         config, step = self.config, self.step
         if step % config.log_every == 0 or step == self.total_steps:
-            lr = self.schedule.get_last_lr()[0]
-            self.log.write(**self._now("train"), lr=lr, **self.window.means())
+            self.log.write(**self._now("train"), **self.window.means())
         evaluated = step % self.every == 0 or step == self.total_steps
         if evaluated:
             self._evaluate()
@@ -189,6 +198,15 @@ class Trainer:
             f"examples: {', '.join(ids[:10]) or 'none alone'}"
             + (f" and {len(ids) - 10} more" if len(ids) > 10 else "")
         )
+
+    def _check_gradient(self, norm: Tensor, batches: Sequence[Batch]) -> None:
+        """A gradient may be infinite where the loss is not; a scaler skips such steps itself."""
+        if self.accelerator.scaler is None and not norm.isfinite():
+            ids = [key for batch in batches for key in batch.ids][:10]
+            raise TrainingError(
+                f"step {self.step + 1}: the gradient is {norm.item()} at a finite loss; "
+                f"among the examples: {', '.join(ids)}"
+            )
 
     def _record(self, output: StepOutput, share: float) -> None:
         add, views = self.window.add, self.distiller.views

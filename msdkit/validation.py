@@ -60,6 +60,14 @@ class Validation:
             raise ConfigError(listed("problem", self.problems))
         return self.config
 
+    def ready(self) -> ExperimentConfig:
+        """The config; ConfigError too for what another command must make first."""
+        config = self.require()
+        blocking = [note for note in self.notes if note.blocks]
+        if blocking:
+            raise ConfigError(listed("thing still to make", blocking))
+        return config
+
 
 def listed(noun: str, findings: list[Finding]) -> str:
     """A heading that counts the findings, then one line each."""
@@ -93,6 +101,7 @@ def typed(raw: RawConfig, values: Mapping[str, Any]) -> ExperimentConfig:
     evaluate = EvaluateConfig(**values.pop("evaluate", {}))
     config = ExperimentConfig(**values, train=train, evaluate=evaluate)
     if config.run_dir is None:
-        folder = Path("runs") / config.dataset["name"] / raw.label
+        top = Path("runs/tiny") if raw.tiny else Path("runs")
+        folder = top / config.dataset["name"] / raw.label
         config.run_dir = str(folder / f"seed{config.seed}")
     return config

@@ -149,7 +149,7 @@ def test_the_same_data_unharmed(tmp_path: Path, own_cache: Path) -> None:
         ("train.lr=-1", "train.lr: expected float > 0, got -1"),
         ("seed=x", "seed: expected int >= 0, got 'x'"),
         ("dataset=3", "dataset: expected a dataset node such as {name: …}, got 3"),
-        ("student.hidden=wide", "student.hidden: expected int, got 'wide'"),
+        ("student.hidden=wide", "student.hidden: expected int > 0, got 'wide'"),
         ("evaluate.metrics=accuracy", "evaluate.metrics: expected list of"),
         ("train=[1]", "train: expected a mapping of"),
         ("student.init={foldr: x}", "foldr"),

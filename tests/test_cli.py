@@ -163,7 +163,9 @@ def test_configs_merge_in_order(tmp_path: Path, own_cache: Path, monkeypatch: An
     data = toy.write(tmp_path / "data.yaml", toy.PLAIN)
     method = toy.write(tmp_path / "small.yaml", {"student": {"hidden": 8}})
     assert toy.main(f"config={data}", f"config={method}", "--tiny") == 0
-    made = json.loads((tmp_path / "runs" / "toy" / "small" / "seed0" / "results.json").read_text())
+    made = json.loads(
+        (tmp_path / "runs" / "tiny" / "toy" / "small" / "seed0" / "results.json").read_text()
+    )
     assert made["config"]["student"]["hidden"] == 8
 
 

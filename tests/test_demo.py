@@ -18,7 +18,7 @@ def test_the_demo_compares_four_students(
     monkeypatch.chdir(tmp_path)
     demo = runpy.run_path(str(DEMO))["demo"]
     demo("--tiny")
-    study = json.loads((tmp_path / "runs/demo/compare.json").read_text(encoding="utf-8"))
+    study = json.loads((tmp_path / "runs/tiny/demo/compare.json").read_text(encoding="utf-8"))
     methods = ["no_distillation", "kd", "msd_population", "msd_saliency"]
     assert list(study["methods"]) == ["teacher", *methods]
     for found in study["methods"].values():
@@ -26,7 +26,7 @@ def test_the_demo_compares_four_students(
         assert found["cost"]["flops_per_example"] > 0
     assert {d["method"] for d in study["differences"]} == {*methods} - {"kd"}
     last = capsys.readouterr().out.splitlines()[-1]
-    assert last == f"run folder: {tmp_path / 'runs/demo'}"
+    assert last == f"run folder: {tmp_path / 'runs/tiny/demo'}"
 
     weights = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("best/model.safetensors")}
     assert len(weights) == 5

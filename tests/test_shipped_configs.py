@@ -43,7 +43,7 @@ def test_each_method_on_each_data_set(teachers: Path, data: Path, method: Path) 
     configs = [f"config={data}", f"config={method}"]
     assert toy.main("check", *configs, *SIZES) == 0
     assert toy.main(*configs, "--tiny", *SIZES) == 0
-    folder = teachers / "runs" / data.parent.name / method.stem / "seed0"
+    folder = teachers / "runs" / "tiny" / data.parent.name / method.stem / "seed0"
     results = json.loads((folder / "results.json").read_text())
     assert results["steps"] == 2
     assert list(results["splits"]["test"]["teacher"]) == ["multimodal", "text", "image"]

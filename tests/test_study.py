@@ -116,7 +116,7 @@ def test_labels_are_needed(tmp_path: Path) -> None:
 def test_what_compare_refuses(tmp_path: Path, own_cache: Path) -> None:
     one = str(toy.write(tmp_path / "one.yaml", toy.PLAIN))
     same = str(toy.write(tmp_path / "other" / "one.yaml", toy.PLAIN))
-    bad = str(toy.write(tmp_path / "bad.yaml", {**toy.PLAIN, "seed": "x"}))
+    bad = str(toy.write(tmp_path / "bad.yaml", {**toy.PLAIN, "train": {"epochs": 0}}))
     out = tmp_path / "study"
     with pytest.raises(ConfigError, match="compare needs at least one config"):
         compare([], out=out)
@@ -124,7 +124,7 @@ def test_what_compare_refuses(tmp_path: Path, own_cache: Path) -> None:
         compare([one, same], out=out)
     with pytest.raises(ConfigError, match="no method 'kd'; there are: one"):
         compare([one], baseline="kd", out=out)
-    with pytest.raises(ConfigError, match="seed: expected int >= 0"):
+    with pytest.raises(ConfigError, match=r"train\.epochs: expected int > 0"):
         compare([one, bad], out=out)  # before anything runs
     assert not out.exists()
 

@@ -316,6 +316,8 @@ def test_what_losses_and_maskings_need_of_models(bare, check):
     assert given == {
         "student": "losses need hidden.1, pooled; model 'bare_x' gives (none)",
         "student.name": "model 'bare_x' is for multi_label, not single_label",
+        "train.teacher_cache": "losses need hidden.1, pooled, and the cache holds logits alone; "
+        "set it to false",
         "masking": "the student 'bare_x' has no mask_token",
     }
 
@@ -334,13 +336,16 @@ def test_a_teacher_that_is_not_trained_yet_blocks_run_alone(check, tmp_path):
     assert problems(found) == {}
     assert notes(found) == [("teacher", True)]
     assert found.notes[0].message == (
-        f"there is no trained model in {tmp_path / 'teacher'}; make it by "
+        f"there is no trained model in {tmp_path / 'teacher'}; run "
         f"`msdkit run {tmp_path / 'teacher.yaml'}` first"
     )
     assert found.require().teacher == {"config": str(tmp_path / "teacher.yaml")}
     weights = tmp_path / "teacher" / "best" / "model.safetensors"
     weights.parent.mkdir(parents=True)
     weights.touch()
+    unfinished = check({"teacher": str(tmp_path / "teacher.yaml")}).notes[0].message
+    assert unfinished.startswith(f"the run in {tmp_path / 'teacher'} is not finished; run `msdkit")
+    (tmp_path / "teacher" / "results.json").touch()
     assert notes(check({"teacher": str(tmp_path / "teacher.yaml")})) == []
     assert notes(check({"teacher": {"run": str(tmp_path / "teacher")}})) == []
     assert notes(check({"teacher": {"run": str(tmp_path / "gone")}})) == [("teacher", True)]

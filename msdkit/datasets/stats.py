@@ -44,9 +44,9 @@ def _split_stats(dataset: Any) -> dict[str, Any]:
         example = dataset[index]
         for name, amount in _label_counts(dataset.label_names, example.label):
             labels[name] += amount
-        for name, kind in dataset.modalities.items():
+        for name in dataset.modalities:
             raw = example.raw[name]
-            values[name].append(len(raw) if kind == "array" else raw)
+            values[name].append(str(raw) if isinstance(raw, str | Path) else len(raw))
     order = [*dataset.label_names, "(none)"]
     return {
         "count": len(dataset),
@@ -67,9 +67,10 @@ def _label_counts(names: Sequence[str], label: Any) -> Iterator[tuple[str, Any]]
         )
 
 
-def _modality_stats(kind: str, values: list[Any]) -> dict[str, Any]:
-    if kind == "array":
-        return {"type": kind, "rows": round(float(np.mean(values)), 1)}
+def _modality_stats(kind: Any, values: list[Any]) -> dict[str, Any]:
+    if not isinstance(values[0], str):
+        return {"type": "array", "rows": round(float(np.mean(values)), 1)}
+    kind = kind if isinstance(kind, str) else "text"
     found: dict[str, Any] = {"type": kind, "distinct": len(set(values))}
     if kind == "text":
         words = np.array([len(text.split()) for text in values])

@@ -15,17 +15,17 @@ class CrossEntropy(nn.Module):
     """Cross-entropy of softmax probabilities, in nats: −Σ_c y_c log softmax(z)_c.
 
     `label_smoothing` ε mixes the label with the uniform distribution (Szegedy et al., CVPR 2016,
-    section 7). Labels are class indices `[B]` or, for soft targets, distributions `[B, C]`.
+    section 7). Labels are class indices `[B]`.
     """
 
-    task_kinds = frozenset({"single_label", "soft_target"})
+    task_kinds = frozenset({"single_label"})
 
     def __init__(self, *, label_smoothing: Fraction = 0.0) -> None:
         super().__init__()
         self.label_smoothing = label_smoothing
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """[B, C], [B] or [B, C] -> [B]"""
+        """[B, C], [B] -> [B]"""
         return F.cross_entropy(
             upcast(logits), labels, reduction="none", label_smoothing=self.label_smoothing
         )

@@ -17,7 +17,7 @@ from msdkit.models.base import EmbeddingModel
 from msdkit.models.masking import Embedded, Masking
 from msdkit.models.transformer import Dropout, TransformerLayer, key_mask, run_layers
 from msdkit.registry import MODELS
-from msdkit.types import Modality, ModelOutput, Sequence
+from msdkit.types import Fraction, Modality, ModelOutput, PositiveFloat, PositiveInt, Sequence
 
 
 @MODELS.register("fusion_transformer")
@@ -39,13 +39,13 @@ class FusionTransformer(EmbeddingModel):
         num_classes: int,
         masking: Masking | None = None,
         *,
-        hidden: int = 256,
-        layers: int = 2,
-        heads: int = 4,
-        mlp_ratio: float = 4.0,
-        dropout: float = 0.1,
-        max_length: int = 512,
-        embedding: int | None = None,
+        hidden: PositiveInt = 256,
+        layers: PositiveInt = 2,
+        heads: PositiveInt = 4,
+        mlp_ratio: PositiveFloat = 4.0,
+        dropout: Fraction = 0.1,
+        max_length: PositiveInt = 512,
+        embedding: PositiveInt | None = None,
     ) -> None:
         super().__init__(modalities, num_classes, masking, width=hidden)
         self.max_length = max_length

@@ -16,8 +16,6 @@ from msdkit.processors.base import Processor
 from msdkit.registry import PROCESSORS
 from msdkit.types import Modality
 
-VERIFIED_BELOW = 1 << 30  # bytes; larger stores are trusted, reading them takes too long
-
 
 @PROCESSORS.register("array")
 class Array(Processor):
@@ -74,8 +72,7 @@ class Features(Processor):
     def store(self) -> FeatureStore:
         """The store, opened when first asked for, and verified unless it is large."""
         store = FeatureStore(self.path)
-        if sum(file.stat().st_size for file in self.path.iterdir()) < VERIFIED_BELOW:
-            store.verify()
+        store.verify_if_small()
         return store
 
     @property

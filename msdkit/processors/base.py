@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from msdkit.errors import DataError
+from msdkit.registry import code_digest
 from msdkit.types import Modality
 
 
@@ -101,7 +102,8 @@ class Processor(ABC):
     def fingerprint(self) -> str:
         """A digest of all that the results depend on: class, parameters, state and files."""
         parameters = {k: v for k, v in self.parameters.items() if k not in self.neutral}
-        name = f"{type(self).__module__}:{type(self).__qualname__}:{self.version}"
+        cls = type(self)
+        name = f"{cls.__module__}:{cls.__qualname__}:{self.version}:{code_digest(cls)}"
         files = [file_digest(path) for path in self.files()]
         parts = json.dumps([name, parameters, self.state(), files], sort_keys=True, default=repr)
         return hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()

@@ -33,7 +33,8 @@ class Saliency(Weighting):
     score: D is "kl" (nats), "loss" (task loss without minus with, nats; may be negative) or
     "margin" (the label's logit margin with minus without).
     map: from the score to the weight at `temperature` τ. removal: "tanh" tanh(s/τ), "sigmoid"
-    2σ(s/τ) − 1, "exp" 1 − exp(−s/τ), "softmax" over the single views; fidelity: "exp" exp(s/τ) and
+    2σ(s/τ) − 1, "exp" 1 − exp(−s/τ), "softmax" over the single views; fidelity: "exp"
+    exp(min(s, 0)/τ), so that a modality which alone does better than all together counts 1, and
     "softmax". None: "tanh" for removal, "exp" for fidelity.
     scale multiplies the weights; multimodal is the constant weight w_0 of the multimodal view.
 
@@ -101,7 +102,7 @@ class Saliency(Weighting):
         if self.map == "softmax":
             return s.softmax(dim=1)
         if self.by == "fidelity":
-            return s.clamp_max(50).exp()  # a loss may fall without a modality: keep it finite
+            return s.clamp_max(0).exp()
         if self.map == "exp":
             return -torch.expm1(-s)
         return s.tanh() if self.map == "tanh" else 2 * s.sigmoid() - 1

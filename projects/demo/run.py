@@ -18,7 +18,6 @@ METHODS = [
     f"{CONFIGS}/methods/{name}.yaml"
     for name in ("no_distillation", "kd", "msd_population", "msd_saliency")
 ]
-STUDY = "runs/demo"
 
 
 def step(what: str, *arguments: str) -> None:
@@ -34,15 +33,15 @@ def step(what: str, *arguments: str) -> None:
 
 def demo(*options: str) -> None:
     """The four steps; `options` go to each that trains."""
-    start = time.perf_counter()
+    start, study = time.perf_counter(), "runs/tiny/demo" if "--tiny" in options else "runs/demo"
     step("Fetch and build the data", "data", "build", "emoji_entail")
     step("Train the teacher on frozen MiniLM and EfficientNet-Lite0", "run", TEACHER, *options)
     step("Write the teacher's answers to disk", "cache", DATA, METHODS[-1], *options)
-    compare = ["compare", *METHODS, "--base", DATA, "--baseline", "kd", "--out", STUDY]
+    compare = ["compare", *METHODS, "--base", DATA, "--baseline", "kd", "--out", study]
     step("Train the same student four ways and compare", *compare, *options)
     minutes = (time.perf_counter() - start) / 60
     print(f"Done in {minutes:.1f} minutes; tables as Markdown, CSV and JSON, and every run, are in")
-    print(f"run folder: {Path(STUDY).resolve()}")
+    print(f"run folder: {Path(study).resolve()}")
 
 
 if __name__ == "__main__":

@@ -119,7 +119,7 @@ MAPS: dict[tuple[str, str], Any] = {
     ("removal", "tanh"): tanh,
     ("removal", "sigmoid"): lambda s: 2 * sigmoid(s) - 1,
     ("removal", "exp"): lambda s: 1 - exp(-s),
-    ("fidelity", "exp"): exp,
+    ("fidelity", "exp"): lambda s: exp(min(s, 0.0)),
 }
 EVERY_MAP = [*MAPS, ("removal", "softmax"), ("fidelity", "softmax")]
 
