@@ -105,7 +105,7 @@ def study_tables(study: Mapping[str, Any]) -> list[tuple[str, list[str], Rows]]:
     tables: list[tuple[str, list[str], Rows]] = [(title, header, rows)]
     if study["differences"]:
         head = ["method", "metric", f"difference from {study['baseline']}", "95 % interval", ""]
-        lines = [_difference_cells(d) for d in study["differences"]]
+        lines = [_difference_cells(d, study["seeds"]) for d in study["differences"]]
         drawn = "examples alone: one seed says nothing of other seeds"
         if study["seeds"] > 1:
             drawn = "examples and seeds"
@@ -113,8 +113,9 @@ def study_tables(study: Mapping[str, Any]) -> list[tuple[str, list[str], Rows]]:
     return tables
 
 
-def _difference_cells(d: Mapping[str, Any]) -> list[str]:
-    said = "" if d["low"] > 0 or d["high"] < 0 else "not established"
+def _difference_cells(d: Mapping[str, Any], seeds: int) -> list[str]:
+    apart = d["low"] > 0 or d["high"] < 0
+    said = ("one seed" if seeds == 1 else "") if apart else "not established"
     interval = f"[{d['low']:+.3f}, {d['high']:+.3f}]"
     return [d["method"], d["metric"], f"{d['mean']:+.3f}", interval, said]
 
