@@ -1,0 +1,27 @@
+"""A run goes on only with the data and the teacher that it began with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import toy
+
+from msdkit.errors import ConfigError
+from msdkit.runs import run
+
+
+@pytest.mark.parametrize("what", ["data", "teacher"])
+def test_other_inputs_are_refused(
+    tmp_path: Path, own_cache: Path, toy_teacher: Path, what: str
+) -> None:
+    node = {"run": str(toy_teacher)}
+    config = toy.configured(tmp_path / "x.yaml", toy.DISTILLED, teacher=node)
+    done = run(config, tiny=True)
+    assert run(config, tiny=True) == done
+    path = tmp_path / "x" / "inputs.json"
+    held = json.loads(path.read_text())
+    path.write_text(json.dumps({**held, what: ["of another day"]}))
+    with pytest.raises(ConfigError, match=f"its {what} changed since the run began"):
+        run(config, tiny=True)
