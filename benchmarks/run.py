@@ -17,10 +17,11 @@ import torch
 from baselines import copy_bytes, linear_schedule, plain_msd_step, seconds_each
 
 from msdkit.config import TrainConfig
-from msdkit.distiller import Distiller, Term
+from msdkit.distiller import Distiller
 from msdkit.feature_store import FeatureStore, FeatureStoreWriter
 from msdkit.registry import LOSSES, MASKINGS, MODELS, WEIGHTINGS
 from msdkit.tables import print_table
+from msdkit.terms import Term
 from msdkit.trainer import Trainer
 from msdkit.types import Batch, Modality, Sequence, default_views
 

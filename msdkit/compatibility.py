@@ -11,24 +11,25 @@ from msdkit.assets import ASSETS
 from msdkit.config import Node
 from msdkit.declarations import (
     DEFAULT_METRICS,
+    HELD_OUT,
     declared,
     is_random,
-    losses_kind,
+    learns,
     provides,
     teacher_lacks,
+    teacher_nodes,
 )
 from msdkit.errors import listing, suggest
-from msdkit.registry import DATASETS, LOSSES, MASKINGS, METRICS, MODELS, WEIGHTINGS
-from msdkit.schema import context_parameters
+from msdkit.loss_fit import check_context, check_features, check_losses, wrong, wrong_itself
+from msdkit.registry import DATASETS, MASKINGS, METRICS, MODELS, WEIGHTINGS
 from msdkit.types import TASKS, View, default_views
 
-LOSS_CONTEXT = frozenset({"num_classes", "train_size", "student_dim", "teacher_dim"})
 Found = tuple[str, Node, Any]  # where a model node stands, the node and its class
 
 
 def check_fit(report: Any, values: Node) -> None:
     """Add to the report what does not fit, as far as the parts themselves are right."""
-    if _wrong_itself(report, "dataset") or _wrong(report, "dataset.name"):
+    if wrong_itself(report, "dataset") or wrong(report, "dataset.name"):
         return
     found = _declared(report, values["dataset"])
     if found is None:
@@ -38,9 +39,10 @@ def check_fit(report: Any, values: Node) -> None:
     forms = {"distill": list, "train": Mapping, "evaluate": Mapping}  # others are told already
     values = {k: v for k, v in values.items() if isinstance(v, forms.get(k, object))}
     models = list(_models(report, values))
-    _check_losses(report, values, names, task)
+    check_losses(report, values, names, task)
+    check_features(report, values)
     _check_models(report, values, models, names, task)
-    _check_weighting(report, values, names)
+    _check_weighting(report, values, names, task)
     _check_evaluate(report, values, names, task)
     _check_masking(report, values, models)
     _check_dropout(report, values, names)
@@ -49,7 +51,7 @@ def check_fit(report: Any, values: Node) -> None:
 
 def _declared(report: Any, node: Node) -> Any:
     """(modalities, task), as far as a data set with a mistake in it can say."""
-    if not _wrong(report, "dataset"):
+    if not wrong(report, "dataset"):
         return report.attempt("dataset", lambda: declared(node))
     try:
         return declared(node)
@@ -57,80 +59,25 @@ def _declared(report: Any, node: Node) -> Any:
         return None
 
 
-def _wrong(report: Any, path: str) -> bool:
-    """Whether something at or below `path` has a problem already."""
-    return any(p.path == path or p.path.startswith(f"{path}.") for p in report.problems)
-
-
-def _wrong_itself(report: Any, path: str) -> bool:
-    return any(p.path == path for p in report.problems)
-
-
-def _check_losses(report: Any, values: Node, names: list[str], task: str) -> None:
-    if values.get("task") and not _wrong(report, "task"):
-        _check_loss(report, "task", values["task"]["name"], "task", task)
-    terms = values.get("distill") or []
-    for i, term in enumerate(terms):
-        path = f"distill.{i}"
-        if not isinstance(term, dict) or _wrong(report, f"{path}.name"):
-            continue
-        _check_loss(report, path, term["name"], "distill", task)
-        for key in ("views", "target"):
-            if term.get(key) is not None and not _wrong(report, f"{path}.{key}"):
-                named = term[key] if key == "views" else [term[key]]
-                for view in named:
-                    report.attempt(f"{path}.{key}", partial(View.parse, view, names))
-    if terms and values.get("teacher") is None:
-        report.problem("distill", "distillation needs a `teacher`: a model node, {run: FOLDER}, …")
-
-
-def _check_loss(report: Any, path: str, name: str, kind: str, task: str) -> None:
-    cls: Any = LOSSES.get(name)
-    if losses_kind(cls) != kind:
-        other = [n for n in LOSSES if losses_kind(LOSSES.get(n)) == kind]
-        report.problem(
-            f"{path}.name",
-            f"'{name}' is a {losses_kind(cls)} loss; {kind} losses: {listing(other)}",
-        )
-    kinds = getattr(cls, "task_kinds", TASKS)
-    _check_context(report, f"{path}.name", cls, LOSS_CONTEXT)
-    if task not in kinds:
-        fit = [n for n in LOSSES if _fits(LOSSES.get(n), kind, task)]
-        report.problem(
-            f"{path}.name",
-            f"loss '{name}' is for {listing(kinds)} and this data set is {task}; "
-            f"for it: {listing(fit)}",
-        )
-
-
-def _fits(cls: Any, kind: str, task: str) -> bool:
-    return losses_kind(cls) == kind and task in getattr(cls, "task_kinds", TASKS)
-
-
 def _models(report: Any, values: Node) -> Iterator[Found]:
     """(path, node, class) of the models that are named in full and right so far."""
     for path in ("student", "teacher"):
         node = values.get(path)
-        if isinstance(node, dict) and "name" in node and not _wrong(report, path):
+        if isinstance(node, dict) and "name" in node and not wrong(report, path):
             yield path, node, MODELS.get(node["name"])
 
 
 def _check_models(
     report: Any, values: Node, models: list[Found], names: list[str], task: str
 ) -> None:
-    terms = [
-        t for i, t in enumerate(values.get("distill") or []) if not _wrong(report, f"distill.{i}")
-    ]
-    needs = {n for t in terms for n in getattr(LOSSES.get(t["name"]), "needs", ())}
-    if needs and (values.get("train") or {}).get("teacher_cache", True) is True:
-        report.problem(
-            "train.teacher_cache",
-            f"losses need {listing(needs)}, and the cache holds logits alone; set it to false",
-        )
     for path, node, cls in models:
         if task not in getattr(cls, "task_kinds", TASKS):
             kinds = listing(cls.task_kinds)
             report.problem(f"{path}.name", f"model '{node['name']}' is for {kinds}, not {task}")
+        if path == "student" and getattr(cls, "role", "") == "teacher":
+            report.problem("student.name", f"'{node['name']}' stands for teachers alone")
+        if node.get("teacher_processors") and (path != "student" or not values.get("teacher")):
+            report.problem(f"{path}.teacher_processors", "there is no teacher to read like")
         _check_init(report, path, node.get("init"), values)
         for modality in node.get("processors") or {}:
             if modality not in names:
@@ -139,12 +86,6 @@ def _check_models(
                     f"the data set has no modality '{modality}'. {suggest(modality, names)}"
                     f"It has: {listing(names)}",
                 )
-        missing = {n for n in needs if n.partition(".")[0] not in provides(node)}
-        if missing:
-            gives = listing(provides(node))
-            report.problem(
-                path, f"losses need {listing(missing)}; model '{node['name']}' gives {gives}"
-            )
 
 
 def _check_init(report: Any, path: str, init: Any, values: Node) -> None:
@@ -159,15 +100,17 @@ def _check_init(report: Any, path: str, init: Any, values: Node) -> None:
         report.note(f"{path}.init.folder", f"there is no folder {folder}", True)
 
 
-def _check_weighting(report: Any, values: Node, names: list[str]) -> None:
-    if values.get("weighting") is None or _wrong(report, "weighting") or _wrong(report, "distill"):
+def _check_weighting(report: Any, values: Node, names: list[str], task: str) -> None:
+    if values.get("weighting") is None or wrong(report, "weighting") or wrong(report, "distill"):
         return
-    cls = WEIGHTINGS.get(values["weighting"]["name"])
-    if hasattr(cls, "update"):
-        report.problem("weighting.name", "its `update` hook is not called by this version")
+    cls: Any = WEIGHTINGS.get(values["weighting"]["name"])
+    kinds = getattr(cls, "task_kinds", TASKS)
+    if task not in kinds:
+        message = f"weighting '{values['weighting']['name']}' is for {listing(kinds)}, not {task}"
+        report.problem("weighting.name", message)
     if not values.get("distill"):
         report.note("weighting", "nothing is distilled, so there is nothing to weigh")
-    if not _check_context(report, "weighting.name", cls, frozenset()):
+    if not check_context(report, "weighting.name", cls, frozenset()):
         return
     weighting = report.attempt("weighting", lambda: WEIGHTINGS.build(values["weighting"]))
     wanted = [t.get("views") for t in values.get("distill") or []]
@@ -182,26 +125,19 @@ def _check_weighting(report: Any, values: Node, names: list[str]) -> None:
         call = getattr(weighting, hook, None)
         if call:
             report.attempt("weighting", lambda c=call, a=argument: c(a))
-
-
-def _check_context(report: Any, path: str, cls: Any, given: frozenset[str]) -> bool:
-    """Whether all that stands before `*` is handed over; a problem where it is not."""
-    wanted = {n for n, p in context_parameters(cls).items() if p.default is p.empty}
-    if wanted <= given:
-        return True
-    report.problem(
-        path,
-        f"asks for {listing(wanted - given)} before `*`, which is not handed over "
-        f"(handed over: {listing(given)}); parameters of the config stand after `*`",
-    )
-    return False
+    if learns(weighting) and (values.get("train") or {}).get("held_out") == 0:
+        report.problem(
+            "train.held_out",
+            f"weighting '{values['weighting']['name']}' learns from training examples that are "
+            f"held out; leave it unset (a share of {HELD_OUT}) or give a share above 0",
+        )
 
 
 def _check_evaluate(report: Any, values: Node, names: list[str], task: str) -> None:
     evaluate = values.get("evaluate") or {}
-    if not isinstance(evaluate, Mapping) or _wrong_itself(report, "evaluate"):
+    if not isinstance(evaluate, Mapping) or wrong_itself(report, "evaluate"):
         return
-    if not _wrong(report, "evaluate.views"):
+    if not wrong(report, "evaluate.views"):
         for view in evaluate.get("views") or []:
             report.attempt("evaluate.views", partial(View.parse, view, names))
     nodes = evaluate.get("metrics") or DEFAULT_METRICS[task]
@@ -224,7 +160,7 @@ def _check_evaluate(report: Any, values: Node, names: list[str], task: str) -> N
 
 def _check_masking(report: Any, values: Node, models: list[Found]) -> None:
     node = values.get("masking", {"name": "drop"})
-    if _wrong(report, "masking") or not isinstance(node, dict):
+    if wrong(report, "masking") or not isinstance(node, dict):
         return
     masking: Any = MASKINGS.get(node["name"])
     for path, model, _ in models:
@@ -246,7 +182,7 @@ def _check_masking(report: Any, values: Node, models: list[Found]) -> None:
 
 
 def _check_dropout(report: Any, values: Node, names: list[str]) -> None:
-    if _wrong(report, "train"):
+    if wrong(report, "train"):
         return
     given = (values.get("train") or {}).get("modality_dropout", 0.0)
     given = given if isinstance(given, Mapping) else dict.fromkeys(names, given)
@@ -274,10 +210,12 @@ def _note_missing(report: Any, values: Node, models: list[Found]) -> None:
         if needed:
             report.note("dataset", needed)
     teacher = values.get("teacher")
-    if isinstance(teacher, dict) and not _wrong(report, "teacher") and "name" not in teacher:
-        lacks = report.attempt("teacher", lambda: teacher_lacks(teacher, report.raw.tiny))
-        if lacks:
-            report.note("teacher", lacks, True)
+    right = isinstance(teacher, dict) and not wrong(report, "teacher")
+    for where, node in (teacher_nodes(teacher) if right else {}).items():
+        if "name" not in node:
+            lacks = report.attempt(where, partial(teacher_lacks, node, report.raw.tiny))
+            if lacks:
+                report.note(where, lacks, True)
     for path, model, _ in models:
         for modality, processor in (model.get("processors") or {}).items():
             store = processor.get("store") if isinstance(processor, dict) else None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, Literal
 
+from annotated_types import Ge, Lt
+
 from msdkit.registry import (
     DATASETS,
     LOSSES,
@@ -34,7 +36,10 @@ class TrainConfig:
     max_steps and evaluate_every count optimizer steps (None: by epochs); warmup is a fraction of
     the steps; early_stopping counts evaluations without a better `evaluate.metric`;
     modality_dropout is the probability of hiding a modality, per modality; teacher_cache:
-    read the teacher's answers from disk instead of running it at each step.
+    read the teacher's answers from disk instead of running it at each step (where a loss reads
+    more than logits and `pooled`, the teacher runs all the same); held_out: the share of the
+    training data that is set aside for learned weights (None: a tenth where the weighting learns,
+    else nothing; a number sets it aside for any method, so that all train on the same examples).
     """
 
     epochs: PositiveInt = 3
@@ -53,6 +58,7 @@ class TrainConfig:
     early_stopping: PositiveInt | None = None
     modality_dropout: Fraction | dict[str, Fraction] = 0.0
     teacher_cache: bool = True
+    held_out: Annotated[float, Ge(0), Lt(1)] | None = None
 
 
 @dataclass(kw_only=True)
@@ -72,12 +78,18 @@ class EvaluateConfig:
 
 @dataclass(kw_only=True)
 class TermKeys:
-    """What a term of `distill` holds beside its loss's parameters."""
+    """What a term of `distill` holds beside its loss's parameters.
+
+    views: where it applies (None: the multimodal view and each modality alone); target: the
+    teacher's view to imitate (None: the same); ramp: steps over which the weight grows from 0;
+    layers: pairs [student's layer, teacher's layer] counted from 1, `uniform` or `last`.
+    """
 
     weight: NonNegativeFloat = 1.0
     views: list[str] | None = None
     target: str | None = None
     ramp: NonNegativeInt = 0
+    layers: Literal["uniform", "last"] | list[list[PositiveInt]] | None = None
 
 
 @dataclass(kw_only=True)
@@ -89,21 +101,27 @@ class TaskKeys:
 
 @dataclass(kw_only=True)
 class InitKeys:
-    """Where a model's weights come from: a folder, or layers of the teacher (from 0)."""
+    """Where a model's weights come from: a folder, or layers of the teacher.
+
+    teacher_layers: the `first` ones, `uniform` (evenly spread from the first to the last), or a
+    list, counted from 0.
+    """
 
     folder: str | None = None
-    teacher_layers: list[NonNegativeInt] | None = None
+    teacher_layers: Literal["first", "uniform"] | list[NonNegativeInt] | None = None
 
 
 @dataclass(kw_only=True)
 class ModelKeys:
     """What a model node holds beside the model's parameters.
 
-    processors: how each modality is read (missing ones are chosen from the raw kind); init:
-    `{folder: PATH}` or `{teacher_layers: [0, 2, 4]}`.
+    processors: how each modality is read (missing ones are chosen from the raw kind);
+    teacher_processors: read every modality as the teacher does, as losses on layers need;
+    init: `{folder: PATH}` or `{teacher_layers: [0, 2, 4]}`.
     """
 
     processors: dict[str, Annotated[Node, PROCESSORS]] = field(default_factory=dict)
+    teacher_processors: bool = False
     init: InitKeys | None = None
 
 
@@ -132,8 +150,18 @@ TASK = NodeOf(LOSSES, TaskKeys)
 MODEL = NodeOf(MODELS, ModelKeys)
 
 
+MULTI = "multi_teacher"
+
+
+def members(node: Node) -> dict[str, Any]:
+    """{where in the node: teacher's node} of a `multi_teacher` node."""
+    listed = {f"teachers.{i}": n for i, n in enumerate(node.get("teachers") or [])}
+    alone = {f"specialists.{v}": n for v, n in (node.get("specialists") or {}).items()}
+    return {**listed, **alone}
+
+
 class TeacherNode(NodeOf):
-    """A model node, `{run: FOLDER}` or `{config: PATH}`."""
+    """A model node, `{run: FOLDER}`, `{config: PATH}`, or `multi_teacher` with several of them."""
 
     def validate(self, node: Any) -> list[Problem]:
         if isinstance(node, dict) and "name" not in node:
@@ -141,7 +169,11 @@ class TeacherNode(NodeOf):
                 return []
             expected = "a model node, {run: FOLDER}, or the path of a config that makes it"
             return [("", f"expected {expected}; got {node!r}")]
-        return super().validate(node)
+        found = super().validate(node)
+        if isinstance(node, dict) and node.get("name") == MULTI and not found:
+            for where, one in members(node).items():
+                found += [(f"{where}.{p}" if p else where, m) for p, m in self.validate(one)]
+        return found
 
 
 @dataclass(kw_only=True)

@@ -121,10 +121,26 @@ def _localise(values: Node, folder: Path) -> Node:
             str((folder / p).resolve()) if isinstance(p, str) and p.endswith(".py") else p
             for p in plugins
         ]
-    teacher = values.get("teacher")
-    if isinstance(teacher, str) and teacher.endswith(YAML):
-        values["teacher"] = {"config": str((folder / teacher).resolve())}
+    if "teacher" in values:
+        values["teacher"] = _teacher_node(values["teacher"], folder)
     return name_nodes(values)
+
+
+def _teacher_node(value: Any, folder: Path | None = None) -> Any:
+    """A config's path, relative to `folder`, written out; the same for each of several teachers."""
+    if isinstance(value, str) and value.endswith(YAML):
+        return {"config": value if folder is None else str((folder / value).resolve())}
+    if isinstance(value, str):
+        return {"name": value}
+    if not isinstance(value, dict):
+        return value
+    several, alone = value.get("teachers"), value.get("specialists")
+    out = dict(value)
+    if isinstance(several, list):
+        out["teachers"] = [_teacher_node(one, folder) for one in several]
+    if isinstance(alone, dict):
+        out["specialists"] = {view: _teacher_node(one, folder) for view, one in alone.items()}
+    return out
 
 
 def name_nodes(values: Node) -> Node:
@@ -132,9 +148,10 @@ def name_nodes(values: Node) -> Node:
     out = dict(values)
     for key in NODES:
         text = out.get(key)
-        if isinstance(text, str):
-            is_file = key == "teacher" and text.endswith(YAML)
-            out[key] = {"config" if is_file else "name": text}
+        if key == "teacher" and text is not None:
+            out[key] = _teacher_node(text)
+        elif isinstance(text, str):
+            out[key] = {"name": text}
     terms = out.get("distill")
     if isinstance(terms, dict | str):
         terms = [terms]

@@ -32,6 +32,13 @@ def cost(saved: Any, examples: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     }
 
 
+def together(costs: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """What several models cost that all answer each example, one after the other."""
+    found = {key: sum(c[key] for c in costs) for key in costs[0]}
+    speeds = [1 / c["examples_per_second"] for c in costs]
+    return {**found, "examples_per_second": 1 / sum(speeds)}
+
+
 def _flops(saved: Any, examples: Sequence[Mapping[str, Any]]) -> float:
     saved.logits(examples[:1])  # what is loaded on the first call does not count
     counter = FlopCounterMode(display=False)

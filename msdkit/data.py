@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from msdkit.datasets.labels import encode_numbers
 from msdkit.errors import DataError, listing, suggest
 from msdkit.feature_format import StoreBusy
 from msdkit.feature_store import FeatureStore, FeatureStoreWriter
@@ -27,6 +28,8 @@ def encode_label(label: Any, task: Task, names: Sequence[str]) -> Any:
     """A class index for single labels, else float32 `[C]`; DataError on what is not in `names`."""
     if task == "single_label":
         return _class_index(label, names)
+    if task == "regression":
+        return encode_numbers(label, names)
     if isinstance(label, Mapping):
         row = np.zeros(len(names), np.float32)
         for name, score in label.items():
@@ -236,7 +239,8 @@ def digest(*parts: str) -> str:
 class Split:
     """One split as the trainer and the evaluation read it: a map-style data set of batches.
 
-    teacher_logits: {view: `[N, C]`} from the cache; teacher_inputs: for a live teacher.
+    teacher: the teacher's cached answers, {"logits": {view: `[N, C]`}, "pooled": {view: `[N, H]`}};
+    teacher_inputs: for a live teacher; rows: the examples that it has, None for all.
     """
 
     def __init__(
@@ -244,34 +248,52 @@ class Split:
         inputs: ModelInputs,
         *,
         teacher_inputs: ModelInputs | None = None,
-        teacher_logits: Mapping[str, Tensor] | None = None,
+        teacher: Mapping[str, Mapping[str, Tensor]] | None = None,
         augment: bool = False,
+        rows: Tensor | None = None,
     ) -> None:
         self.inputs, self.teacher_inputs = inputs, teacher_inputs
-        self.teacher_logits, self.augment = teacher_logits, augment
-        self.ids, self.labels = inputs.raw.ids, inputs.raw.labels
+        self.teacher, self.augment = teacher, augment
+        raw = inputs.raw
+        self.rows = torch.arange(len(raw)) if rows is None else rows
+        self.ids = [raw.ids[i] for i in self.rows.tolist()]
+        self.labels = None if raw.labels is None else raw.labels[self.rows]
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self.rows)
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
-        index, logits = torch.as_tensor(indices), self.teacher_logits
-        inputs = self.inputs.batch(indices, self.augment)
+        index = torch.as_tensor(indices)
+        rows = self.rows[index]
+        inputs = self.inputs.batch(rows.tolist(), self.augment)
+        logits, features = self._teacher_answers(rows)
         return Batch(
             ids=[self.ids[i] for i in indices],
             inputs=inputs,
             labels=None if self.labels is None else self.labels[index],
-            teacher_logits=None if logits is None else {v: x[index] for v, x in logits.items()},
-            teacher_inputs=self._teacher_inputs(indices, inputs),
+            teacher_logits=logits,
+            teacher_features=features,
+            teacher_inputs=self._teacher_inputs(rows, inputs),
         )
 
-    def _teacher_inputs(self, indices: Sequence[int], inputs: Inputs) -> Inputs | None:
+    def _teacher_answers(self, rows: Tensor) -> tuple[Any, Any]:
+        """({view: logits [B, C]}, {view: {feature: [B, H]}}) from the cache."""
+        if self.teacher is None:
+            return None, None
+        logits = {view: held[rows] for view, held in self.teacher["logits"].items()}
+        features: dict[str, dict[str, Tensor]] = {view: {} for view in logits}
+        for name in self.teacher.keys() - {"logits"}:
+            for view, held in self.teacher[name].items():
+                features[view][name] = held[rows]
+        return logits, features
+
+    def _teacher_inputs(self, rows: Tensor, inputs: Inputs) -> Inputs | None:
         """What a live teacher reads: the student's, random draws included, where it is the same."""
         if self.teacher_inputs is None:
             return None
         if self.teacher_inputs.fingerprint == self.inputs.fingerprint:
             return inputs
-        return self.teacher_inputs.batch(indices, self.augment)
+        return self.teacher_inputs.batch(rows.tolist(), self.augment)
 
     def __getitem__(self, index: int) -> Batch:
         return self.__getitems__([index])

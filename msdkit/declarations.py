@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from msdkit.config import MODEL, ExperimentConfig, Node
+from msdkit.config import MODEL, MULTI, TERM, ExperimentConfig, Node, members
 from msdkit.config_files import load_raw
 from msdkit.errors import ConfigError, listing
-from msdkit.registry import DATASETS, MODELS, PROCESSORS
+from msdkit.registry import DATASETS, LOSSES, MODELS, PROCESSORS
+from msdkit.terms import CACHED
 from msdkit.types import TASKS, Task
 
 DEFAULT_TASKS = {
     "single_label": "cross_entropy",
     "multi_label": "bce",
     "soft_target": "soft_target_bce",
+    "regression": "mse",
 }
+HELD_OUT = 0.1  # of the training data, where a weighting learns
 DEFAULT_METRICS = {
     "single_label": ["accuracy", "macro_f1"],
     "multi_label": ["micro_f1", "macro_f1"],
     "soft_target": ["vqa_accuracy"],
+    "regression": ["rmse", "r2"],
 }
 
 
@@ -64,6 +69,32 @@ def provides(node: Node) -> set[str]:
     return set(hook(**{k: v for k, v in plain.items() if k != "name"})) if hook else set()
 
 
+def loss_needs(node: Node) -> tuple[str, ...]:
+    """The features that a loss node reads: `needs`, or `needs_for` its parameters."""
+    cls: Any = LOSSES.get(node["name"])
+    plain, _ = TERM.split(node)
+    hook = getattr(cls, "needs_for", None)
+    parameters = {k: v for k, v in plain.items() if k != "name"}
+    return tuple(hook(**parameters) if hook else getattr(cls, "needs", ()))
+
+
+def from_cache(config: ExperimentConfig) -> bool:
+    """Whether the teacher answers from its cache, which holds logits and small features."""
+    needs = {need for term in config.distill for need in loss_needs(term)}
+    return config.train.teacher_cache and needs <= set(CACHED)
+
+
+def learns(weighting: Any) -> bool:
+    """Whether a weighting learns from held-out examples."""
+    return callable(getattr(weighting, "update", None))
+
+
+def held_out_share(config: ExperimentConfig, weighting: Any) -> float:
+    """The share of the training data that is set aside."""
+    given = config.train.held_out
+    return given if given is not None else HELD_OUT if learns(weighting) else 0.0
+
+
 def is_random(processor: str | Node) -> bool:
     """Whether a processor's node asks for random transforms of the training data."""
     node = {"name": processor} if isinstance(processor, str) else processor
@@ -71,6 +102,27 @@ def is_random(processor: str | Node) -> bool:
     hook = getattr(cls, "is_random", None)
     parameters = {k: v for k, v in node.items() if k != "name"}
     return bool(hook(**parameters)) if hook else getattr(cls, "random", False) is True
+
+
+def teacher_nodes(node: Node | None) -> dict[str, Node]:
+    """{path in the config: node} of the one teacher, or of several."""
+    if node is None:
+        return {}
+    if node.get("name") == MULTI:
+        return {f"teacher.{key}": one for key, one in members(node).items()}
+    return {"teacher": node}
+
+
+def model_node(node: Node, tiny: bool = False) -> Node | None:
+    """The model node of a teacher, processors included; None where its run is not there."""
+    if "name" in node:
+        return node
+    folder = teacher_folder(node, tiny)
+    for place in (folder, folder / "best"):
+        if (place / "model.json").is_file():
+            about = json.loads((place / "model.json").read_text(encoding="utf-8"))
+            return {"name": about["name"], **about["params"], "processors": about["processors"]}
+    return teacher_config(node, tiny).student if "config" in node else None
 
 
 def teacher_folder(node: Node, tiny: bool = False) -> Path:

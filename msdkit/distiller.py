@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from msdkit.errors import ConfigError
+from msdkit.errors import ConfigError, listing
 from msdkit.functional import upcast
+from msdkit.terms import CACHED, Term, asked, handed
 from msdkit.types import (
     MULTIMODAL,
     Batch,
@@ -23,36 +23,6 @@ from msdkit.types import (
 )
 
 Outputs = dict[str, ModelOutput]
-
-
-@dataclass
-class Term:
-    """One entry of the config's `distill` list.
-
-    loss `(student, teacher, labels) -> [B]`, called per view, or once with dictionaries when its
-    `scope` is "views"; weight multiplies it; views: where it applies (None: the multimodal view and
-    each modality alone); target: the teacher's view to imitate (None: the student's own view);
-    ramp: steps over which the weight grows linearly from 0.
-    """
-
-    loss: nn.Module
-    weight: float = 1.0
-    views: Sequence[str] | None = None
-    target: str | None = None
-    ramp: int = 0
-    name: str = field(default="")
-
-    def __post_init__(self) -> None:
-        self.name = self.name or type(self.loss).__name__
-
-    def factor(self, step: int) -> float:
-        """weight · ramp at this step."""
-        return self.weight * min(1.0, step / self.ramp) if self.ramp else self.weight
-
-    @property
-    def whole(self) -> bool:
-        """Whether the loss reads all views at once."""
-        return getattr(self.loss, "scope", "view") == "views"
 
 
 class Distiller(nn.Module):
@@ -71,6 +41,9 @@ class Distiller(nn.Module):
         modalities: their names; None takes the student's.
         modality_dropout: the probability of hiding each modality from the student's multimodal
             view, drawn per example in training; at most one is hidden.
+
+    `step`, the number of optimizer updates before this one, is what ramps and weightings see;
+    `forward` sets it.
     """
 
     def __init__(
@@ -88,17 +61,32 @@ class Distiller(nn.Module):
     ) -> None:
         super().__init__()
         self.student, self.task_loss, self.weighting = student, task_loss, weighting
-        self.losses = nn.ModuleList(t.loss for t in terms)
-        self.terms, self.task, self.task_weight = list(terms), task, task_weight
+        self.task, self.task_weight, self.step = task, task_weight, 0
         self.modalities = tuple(modalities if modalities is not None else student.modalities)  # type: ignore[arg-type]
+        self.terms = [part for term in terms for part in term.parts(self.modalities)]
+        self.losses = nn.ModuleList(t.loss for t in self.terms)
         self.modality_dropout = dict(modality_dropout or {})
         self._frozen = [teacher.eval().requires_grad_(False)] if teacher is not None else []
         self.views = distilled_views([t.views for t in terms], self.modalities)
         hook = getattr(weighting, "teacher_views", None)
         wanted = [*(hook(self.modalities) if hook and terms else []), *targets(self.terms)]
         self.teacher_views = merge_views(self.views if terms else [], wanted, self.modalities)
-        needs = [n for loss in self.losses for n in getattr(loss, "needs", ())]
-        self.features = tuple(dict.fromkeys(needs))
+        self._pairs = [term.pairs(student, teacher) for term in self.terms]
+        self.student_features, self.teacher_features = self._asked(0), self._asked(1)
+        if any(self.modality_dropout.values()) and not set(self.student_features) <= set(CACHED):
+            raise ConfigError(
+                f"modality dropout leaves no common sequence; losses may read {listing(CACHED)}, "
+                f"and they read {listing(self.student_features)}"
+            )
+
+    def _asked(self, who: int) -> tuple[str, ...]:
+        """The features to ask the student (0) or the teacher (1) for."""
+        names = [
+            name
+            for term, pairs in zip(self.terms, self._pairs, strict=True)
+            for name in asked(term.needs, [pair[who] for pair in pairs])
+        ]
+        return tuple(dict.fromkeys(names))
 
     @property
     def teacher(self) -> nn.Module | None:
@@ -111,22 +99,24 @@ class Distiller(nn.Module):
             teacher._apply(fn)
         return super()._apply(fn, recurse)
 
-    def forward(self, batch: Batch, step: int = 0) -> StepOutput:
-        """Batch of B -> StepOutput; `step` counts optimizer updates from 0"""
+    def forward(self, batch: Batch, step: int | None = None) -> StepOutput:
+        """Batch of B -> StepOutput; `step` counts optimizer updates from 0, None leaves it"""
+        self.step = self.step if step is None else step
         students = self._student_outputs(batch)
         teachers = self._teacher_outputs(batch) if self.terms else {}
         logits = {v.name: students[v].logits for v in self.views}
         task = self._task(logits[MULTIMODAL], batch.labels)
         terms = {
-            name: self._term(term, students, teachers, batch.labels)
-            for name, term in zip(self.term_names, self.terms, strict=True)
+            name: self._term(i, students, teachers, batch.labels)
+            for i, name in enumerate(self.term_names)
         }
         distill = task.new_zeros(len(batch), len(self.views))
         for term, values in zip(self.terms, terms.values(), strict=True):
-            distill = distill + term.factor(step) * values
-        weights = self._weights(batch, teachers, logits, distill, step)
+            distill = distill + term.factor(self.step) * values
+        given = self._given(batch, teachers, logits, distill) if self.terms else None
+        weights = self._weights(given, distill)
         total = (self.task_weight * task + (weights * distill).sum(1)).mean()
-        return StepOutput(total, task, distill, weights, terms, logits)
+        return StepOutput(total, task, distill, weights, terms, logits, given)
 
     @property
     def term_names(self) -> list[str]:
@@ -143,9 +133,9 @@ class Distiller(nn.Module):
 
     def _student_outputs(self, batch: Batch) -> Outputs:
         if not (self.training and self.modality_dropout):
-            return _named(self.student(batch.inputs, self.views, self.features), batch)
+            return _named(self.student(batch.inputs, self.views, self.student_features), batch)
         rest = self.views[1:]
-        outputs = self.student(batch.inputs, rest, self.features) if rest else {}
+        outputs = self.student(batch.inputs, rest, self.student_features) if rest else {}
         outputs[MULTIMODAL] = self._with_hidden_modalities(batch)
         return _named(outputs, batch)
 
@@ -162,67 +152,71 @@ class Distiller(nn.Module):
             index = chosen.nonzero().squeeze(1)
             if len(index):
                 inputs = {m: s.rows(index.to(s.mask.device)) for m, s in batch.inputs.items()}
-                parts.append(self.student(inputs, [view], self.features)[view])
+                parts.append(self.student(inputs, [view], self.student_features)[view])
                 rows.append(index)
         back = torch.cat(rows).argsort()
         pooled = {
             k: torch.cat([p.features[k] for p in parts])[back.to(parts[0].logits.device)]
-            for k in self.features
-            if k == "pooled"
+            for k in self.student_features
         }
         logits = torch.cat([p.logits for p in parts])
         return ModelOutput(logits[back.to(logits.device)], pooled)
 
     def _teacher_outputs(self, batch: Batch) -> Outputs:
         if batch.teacher_logits is not None:
-            if self.features:
-                raise ConfigError(
-                    f"the losses need the teacher's {', '.join(self.features)}, and a teacher "
-                    "cache holds logits alone; set train.teacher_cache: false"
-                )
-            return _named({v: ModelOutput(x) for v, x in batch.teacher_logits.items()}, batch)
+            held = batch.teacher_features or {}
+            outputs = {v: ModelOutput(x, held.get(v, {})) for v, x in batch.teacher_logits.items()}
+            return _named(outputs, batch)
         if self.teacher is None:
             raise ConfigError("distillation needs a teacher, or batches with teacher_logits")
         inputs = batch.inputs if batch.teacher_inputs is None else batch.teacher_inputs
         with torch.no_grad():
-            return _named(self.teacher(inputs, self.teacher_views, self.features), batch)
+            return _named(self.teacher(inputs, self.teacher_views, self.teacher_features), batch)
 
     def _term(
-        self, term: Term, students: Outputs, teachers: Outputs, labels: Tensor | None
+        self, index: int, students: Outputs, teachers: Outputs, labels: Tensor | None
     ) -> Tensor:
         """[B, V]: the loss of each view, zero where the term does not apply."""
+        term, pairs = self.terms[index], self._pairs[index]
+        mine, theirs = [s for s, _ in pairs], [t for _, t in pairs]
         logits = upcast(students[MULTIMODAL].logits)  # half precision would round the losses
         zero = logits.new_zeros(len(logits))
-        wanted = set(term.views if term.views is not None else default_views(self.modalities))
+        wanted = term.views if term.views is not None else default_views(self.modalities)
         if term.whole:
-            seen = [
-                {v: x for v, x in given.items() if v in wanted} for given in (students, teachers)
+            given = [
+                {v: handed(x, term.needs, layers) for v, x in outputs.items() if v in wanted}
+                for outputs, layers in ((students, mine), (teachers, theirs))
             ]
-            first = term.loss(*seen, labels)
+            first = term.loss(*given, labels)
             return torch.stack([first] + [zero.to(first)] * (len(self.views) - 1), dim=1)
         columns = []
         for view in self.views:
-            target = term.target or view
-            used = view in wanted
-            columns.append(term.loss(students[view], teachers[target], labels) if used else zero)
-        return torch.stack([c.to(zero.dtype) for c in columns], dim=1)
+            if view not in wanted:
+                columns.append(zero)
+                continue
+            student = handed(students[view], term.needs, mine)
+            teacher = handed(teachers[term.target or view], term.needs, theirs)
+            columns.append(term.loss(student, teacher, labels).to(zero.dtype))
+        return torch.stack(columns, dim=1)
 
-    def _weights(
-        self, batch: Batch, teachers: Outputs, logits: dict[str, Tensor], distill: Tensor, step: int
-    ) -> Tensor:
-        if self.weighting is None or not self.terms:
-            return torch.ones_like(distill)
+    def _given(
+        self, batch: Batch, teachers: Outputs, logits: dict[str, Tensor], distill: Tensor
+    ) -> WeightingInput:
         labels = batch.labels if batch.labels is not None else distill.new_zeros(0)
-        given = WeightingInput(
+        return WeightingInput(
             teacher_logits={v: t.logits.detach() for v, t in teachers.items()},
             student_logits={v: x.detach() for v, x in logits.items()},
             losses=distill.detach(),
             labels=labels,
             views=self.views,
             ids=batch.ids,
-            step=step,
+            step=self.step,
             task=self.task,
         )
+
+    def _weights(self, given: WeightingInput | None, distill: Tensor) -> Tensor:
+        if self.weighting is None or given is None or not self.terms:
+            return torch.ones_like(distill)
         weights = self.weighting(given).detach()
         if weights.shape != distill.shape:
             raise ConfigError(

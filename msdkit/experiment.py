@@ -3,41 +3,47 @@
 from __future__ import annotations
 
 import hashlib
+import math
+import warnings
 from copy import deepcopy
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from msdkit.assets import cache_dir
 from msdkit.checkpoint import seed_everything
-from msdkit.config import TASK, TERM, ExperimentConfig, Node
+from msdkit.config import MULTI, TASK, TERM, ExperimentConfig, Node, members
 from msdkit.data import ModelInputs, RawSplit, Split
 from msdkit.declarations import (
     DEFAULT_METRICS,
     declared,
     default_task,
-    teacher_config,
+    from_cache,
+    held_out_share,
+    learns,
     teacher_folder,
-    teacher_lacks,
+    teacher_nodes,
 )
-from msdkit.distiller import Distiller, Term
+from msdkit.distiller import Distiller
 from msdkit.errors import ConfigError
 from msdkit.evaluation import Scores, metric_name, predict, score
 from msdkit.new_model import new_model
 from msdkit.progress import console
-from msdkit.registry import DATASETS, LOSSES, METRICS, WEIGHTINGS
-from msdkit.run_folder import differences
+from msdkit.registry import DATASETS, LOSSES, METRICS, MODELS, WEIGHTINGS
 from msdkit.saved_model import SavedModel, load
-from msdkit.teacher_cache import cached_logits
+from msdkit.teachers import Teachers, check_teacher, fit_masking, trained_teacher
+from msdkit.terms import Term
 from msdkit.trainer import Trainer, accelerator_for
 from msdkit.types import View, default_views
 
 __all__ = ["Experiment", "load"]
 
 TINY_EXAMPLES, TINY_STEPS = 64, 2
+HELD_OUT_SEED = 0  # the same examples are held out whatever the run's seed
 
 
 class Experiment:
@@ -66,7 +72,7 @@ class Experiment:
             else list(dict.fromkeys([default_views(self.names)[0], *self._parse(wanted)]))
         )
         self._raw: dict[str, RawSplit] = {}
-        self._inputs: dict[tuple[str, str], ModelInputs] = {}
+        self._inputs: dict[str, ModelInputs] = {}
 
     def _parse(self, views: list[str]) -> list[View]:
         return [View.parse(v, self.names) for v in views]
@@ -100,50 +106,47 @@ class Experiment:
         self.__dict__["student"] = saved
 
     @cached_property
-    def teacher(self) -> SavedModel | None:
-        """The frozen teacher, answering views by the config's masking."""
+    def teachers(self) -> Teachers | None:
+        """The frozen teachers, answering views by the config's masking."""
         node = self.config.teacher
         if node is None:
             return None
-        saved = self._new(node, 1) if "name" in node else self._trained_teacher(node)
-        if "name" in node and not (node.get("init") or {}).get("folder"):
-            console().print("warning: the teacher is new, so its answers are random; see `init`")
-        self._check_teacher(saved)
+        several = node.get("name") == MULTI
+        nodes = members(node) if several else {"": node}
+        models = {key: self._teacher(key, one, i + 1) for i, (key, one) in enumerate(nodes.items())}
+        teachers = Teachers(
+            models,
+            MODELS.build(node) if several else None,
+            self.raw,
+            self.cache,
+            self.config.evaluate.batch_size,
+            self.accelerator.device,
+        )
+        for key, saved in models.items():
+            masking = getattr(saved.model, "masking", None)
+            if masking is not None and getattr(masking, "observes", False):
+                inputs = teachers.inputs("train", key)
+                fit_masking(saved, inputs, teachers.batch_size, teachers.device)
+        return teachers
+
+    def _teacher(self, key: str, node: Node, role: int) -> SavedModel:
+        where = f"teacher.{key}" if key else "teacher"
+        if "name" in node:
+            saved = self._new(node, role)
+            if not (node.get("init") or {}).get("folder"):
+                console().print(
+                    "warning: the teacher is new, so its answers are random; see `init`"
+                )
+        else:
+            saved = trained_teacher(node, self.config.masking, self.tiny)
+        check_teacher(where, saved, self.names, self.label_names, self.task)
         saved.model.eval().requires_grad_(False).to(self.accelerator.device)
-        masking = getattr(saved.model, "masking", None)
-        if masking is not None and getattr(masking, "observes", False):
-            self._fit_masking(saved)
         return saved
 
-    def _trained_teacher(self, node: Node) -> SavedModel:
-        """The teacher of a finished run; one that was trained by other settings is said aloud."""
-        lacks = teacher_lacks(node, self.tiny)
-        if lacks:
-            raise ConfigError(f"teacher: {lacks}")
-        folder = teacher_folder(node, self.tiny)
-        other = differences(teacher_config(node), folder) if "config" in node else ""
-        if other and not self.tiny:
-            console().print(f"warning: the teacher in {folder} was trained differently: {other}")
-        return load(folder, masking=self.config.masking)
-
-    def _check_teacher(self, saved: SavedModel) -> None:
-        for what, mine, theirs in (
-            ("classes", self.label_names, saved.label_names),
-            ("modalities", sorted(self.names), sorted(saved.processors)),
-            ("task kind", [self.task], [saved.task]),
-        ):
-            if list(mine) != list(theirs):
-                raise ConfigError(f"teacher: its {what} are {theirs}, the data set's are {mine}")
-
-    def _fit_masking(self, saved: SavedModel) -> None:
-        """The exact training means of the teacher's embeddings, for masking `mean`."""
-        inputs = ModelInputs(self.raw("train"), saved.processors, self.cache)
-        size = self.config.evaluate.batch_size
-        count = len(inputs.raw)
-        model: Any = saved.model
-        device = self.accelerator.device
-        batches = (inputs.batch(range(i, min(i + size, count))) for i in range(0, count, size))
-        model.fit_masking({m: s.to(device) for m, s in batch.items()} for batch in batches)
+    @property
+    def teacher(self) -> SavedModel | None:
+        """The only teacher, or the first of several."""
+        return None if self.teachers is None else self.teachers.first
 
     def _new(self, node: Node, role: int) -> SavedModel:
         """A model from its node; equal seeds give equal starts, whatever came before."""
@@ -151,25 +154,16 @@ class Experiment:
         train = self.raw("train")
         return new_model(self.config, node, train, self.declared, lambda: self.teacher)
 
-    def _model_inputs(self, who: str, split: str) -> ModelInputs:
-        if (who, split) not in self._inputs:
-            saved = self.teacher if who == "teacher" else self.student
-            assert saved is not None
-            self._inputs[who, split] = ModelInputs(self.raw(split), saved.processors, self.cache)
-        return self._inputs[who, split]
+    def inputs(self, split: str) -> ModelInputs:
+        """What the student reads of a split."""
+        if split not in self._inputs:
+            self._inputs[split] = ModelInputs(self.raw(split), self.student.processors, self.cache)
+        return self._inputs[split]
 
     def teacher_logits(self, split: str, views: list[View]) -> dict[str, Tensor]:
         """{view: [N, C]} from the teacher cache, built when it is missing."""
-        assert self.teacher is not None
-        return cached_logits(
-            self.teacher.model,
-            self._model_inputs("teacher", split),
-            views,
-            nodes=self.teacher.digestible,
-            folder=self.cache,
-            batch_size=self.config.evaluate.batch_size,
-            device=self.accelerator.device,
-        )
+        assert self.teachers is not None
+        return self.teachers.answers(split, views)["logits"]
 
     @cached_property
     def distiller(self) -> Distiller:
@@ -177,7 +171,7 @@ class Experiment:
         config = self.config
         task_node, task_keys = TASK.split(default_task(config))
         dropout = config.train.modality_dropout
-        live = self.teacher is not None and not config.train.teacher_cache
+        live = self.teacher is not None and not from_cache(config)
         return Distiller(
             self.student.model,
             teacher=self.teacher.model if live and self.teacher else None,
@@ -192,7 +186,11 @@ class Experiment:
 
     @property
     def _context(self) -> dict[str, Any]:
-        sizes = {"num_classes": len(self.label_names), "train_size": len(self.raw("train"))}
+        sizes: dict[str, Any] = {
+            "num_classes": len(self.label_names),
+            "train_size": len(self.raw("train")),
+        }
+        sizes["task"] = self.task
         for who, saved in (("student", self.student), ("teacher", self.teacher)):
             width = getattr(saved.model if saved else None, "width", None)
             if width is not None:
@@ -209,38 +207,80 @@ class Experiment:
     def _weighting(self) -> nn.Module | None:
         return None if self.config.weighting is None else WEIGHTINGS.build(self.config.weighting)
 
+    @cached_property
+    def _rows(self) -> tuple[Tensor, Tensor]:
+        """The training examples, and those held out of them for learned weights."""
+        share = held_out_share(self.config, self.distiller.weighting)
+        count = len(self.raw("train"))
+        order = torch.randperm(count, generator=torch.Generator().manual_seed(HELD_OUT_SEED))
+        held = math.ceil(share * count)
+        return order[held:].sort().values, order[:held].sort().values
+
+    @cached_property
     def train_split(self) -> Split:
-        """Training examples with the teacher's logits, or its inputs where it runs live."""
-        distiller, inputs = self.distiller, self._model_inputs("student", "train")
+        """Training examples with the teacher's answers, or its inputs where it runs live."""
+        distiller, inputs, (rows, _) = self.distiller, self.inputs("train"), self._rows
         if not distiller.terms:
-            return Split(inputs, augment=True)
-        fit = getattr(distiller.weighting, "fit", None)
-        if fit is not None:
-            if not self.compares_with_teacher:
-                raise ConfigError(
-                    "weighting: it is fitted to the teacher's answers to the training set, and "
-                    f"masking '{self.config.masking['name']}' leaves none that are fixed"
-                )
-            logits = self.teacher_logits("train", distiller.teacher_views)
-            fit(logits, self.raw("train").labels, self.raw("train").ids)
+            return Split(inputs, augment=True, rows=rows)
+        assert self.teachers is not None
+        self._fit_weighting()
         if distiller.teacher is not None:
-            teacher_inputs = self._model_inputs("teacher", "train")
-            return Split(inputs, teacher_inputs=teacher_inputs, augment=True)
-        logits = self.teacher_logits("train", distiller.teacher_views)
-        return Split(inputs, teacher_logits=logits, augment=True)
+            theirs = self.teachers.inputs("train")
+            return Split(inputs, teacher_inputs=theirs, augment=True, rows=rows)
+        features = distiller.teacher_features
+        answers = self.teachers.answers("train", distiller.teacher_views, features)
+        return Split(inputs, teacher=answers, augment=True, rows=rows)
+
+    def _fit_weighting(self) -> None:
+        fit = getattr(self.distiller.weighting, "fit", None)
+        if fit is None:
+            return
+        if not self.compares_with_teacher:
+            raise ConfigError(
+                "weighting: it is fitted to the teacher's answers to the training set, and "
+                f"masking '{self.config.masking['name']}' leaves none that are fixed"
+            )
+        raw, (rows, _) = self.raw("train"), self._rows
+        assert raw.labels is not None
+        logits = self.teacher_logits("train", self.distiller.teacher_views)
+        ids = [raw.ids[i] for i in rows.tolist()]
+        fit({v: x[rows] for v, x in logits.items()}, raw.labels[rows], ids)
+
+    def held_out(self) -> Split | None:
+        """The examples set aside from training for a weighting that learns from them."""
+        if not learns(self.distiller.weighting) or not self.distiller.terms:
+            return None
+        return Split(self.inputs("train"), rows=self._rows[1])
+
+    def rehearse(self) -> None:
+        """One step forward on two examples: what does not fit is told before anything is written.
+
+        Nothing stays of it, neither in running means and memories nor in the random state.
+        """
+        device, distiller = self.accelerator.device, self.distiller
+        changed = (distiller.student, distiller.losses)  # by running means and memories
+        before = [deepcopy(module.state_dict()) for module in changed]
+        batch = self.train_split.__getitems__(list(range(min(2, len(self.train_split)))))
+        distiller.to(device).train()
+        with torch.random.fork_rng(), torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the run itself will warn
+            distiller(batch.to(device))
+        for module, state in zip(changed, before, strict=True):
+            module.load_state_dict(state)
 
     def split(self, split: str) -> Split:
         """Examples of one split for evaluation."""
-        return Split(self._model_inputs("student", split))
+        return Split(self.inputs(split))
 
     def provenance(self) -> dict[str, Any]:
         """What, beside the config, decides a run: the data's content and the teacher's files."""
         data = {split: self.raw(split).fingerprint for split in ("train", *self.evaluated)}
-        node, files = self.config.teacher or {}, []
-        if node and "name" not in node:
-            folder = teacher_folder(node, self.tiny)
-            place = folder if (folder / "model.json").is_file() else folder / "best"
-            files = [place / "model.json", place / "model.safetensors"]
+        files: list[Path] = []
+        for node in teacher_nodes(self.config.teacher).values():
+            if "name" not in node:
+                folder = teacher_folder(node, self.tiny)
+                place = folder if (folder / "model.json").is_file() else folder / "best"
+                files += [place / "model.json", place / "model.safetensors"]
         held = [hashlib.blake2b(f.read_bytes(), digest_size=12).hexdigest() for f in files]
         return {"data": data, "teacher": held}
 
@@ -251,9 +291,8 @@ class Experiment:
 
     @property
     def compares_with_teacher(self) -> bool:
-        """Whether there is a teacher with fixed answers; a random masking has none."""
-        masking = getattr(self.teacher and self.teacher.model, "masking", None)
-        return self.teacher is not None and getattr(masking, "deterministic", True)
+        """Whether there is a teacher with fixed answers."""
+        return self.teachers is not None and self.teachers.fixed
 
     def prepare(self) -> None:
         """Read all that the evaluation needs, so that nothing is found amiss after training."""
@@ -264,11 +303,12 @@ class Experiment:
 
     def trainer(self) -> Trainer:
         """The training loop over this experiment."""
-        train, val = self.train_split(), self.split("val")
+        val = self.split("val")
+        self.rehearse()
         metric = METRICS.get(self.metric)
         return Trainer(
             self.distiller,
-            train,
+            self.train_split,
             config=self.config.train,
             seed=self.config.seed,
             folder=self.folder,
@@ -277,6 +317,8 @@ class Experiment:
             metric=self.metric,
             higher_is_better=getattr(metric, "higher_is_better", True),
             accelerator=self.accelerator,
+            held_out=self.held_out(),
+            label_names=() if self.task == "regression" else self.label_names,
         )
 
     def evaluate(self, split: Split) -> tuple[dict[str, Tensor], Scores]:

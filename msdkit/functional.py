@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import log
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -33,22 +35,33 @@ def sigmoid_kl(teacher: Tensor, student: Tensor, temperature: float = 1.0) -> Te
 
 
 def divergence(task: str, teacher: Tensor, student: Tensor) -> Tensor:
-    """[B, C], [B, C] -> [B]: the KL divergence that fits the task kind, in nats."""
+    """[B, C], [B, C] -> [B]: the KL divergence that fits the task kind, in nats.
+
+    Regression: ½ Σ_c (t_c − s_c)², that of normal distributions of variance 1 around the numbers.
+    """
+    if task == "regression":
+        return 0.5 * (upcast(teacher) - upcast(student)).square().sum(-1)
     return (softmax_kl if task == "single_label" else sigmoid_kl)(teacher, student)
 
 
 def probabilities(task: str, logits: Tensor) -> Tensor:
-    """[..., C] -> [..., C]: softmax for single labels, a sigmoid per class otherwise."""
+    """[..., C] -> [..., C]: softmax for single labels, a sigmoid per class otherwise; regression's
+    numbers stay as they are."""
     logits = upcast(logits)
+    if task == "regression":
+        return logits
     return logits.softmax(-1) if task == "single_label" else logits.sigmoid()
 
 
 def task_loss(task: str, logits: Tensor, labels: Tensor) -> Tensor:
-    """[B, C], labels -> [B]: cross-entropy, or binary cross-entropy summed over classes (nats)."""
+    """[B, C], labels -> [B]: cross-entropy, or binary cross-entropy summed over classes (nats);
+    regression: the squared error averaged over targets."""
     logits = upcast(logits)
     if task == "single_label":
         return F.cross_entropy(logits, labels, reduction="none")
     targets = labels.to(logits.dtype)
+    if task == "regression":
+        return (logits - targets).square().mean(-1)
     return F.binary_cross_entropy_with_logits(logits, targets, reduction="none").sum(-1)
 
 
@@ -56,11 +69,69 @@ def margin(task: str, logits: Tensor, labels: Tensor) -> Tensor:
     """[B, C], labels -> [B]: how far the logits are on the label's side.
 
     Single label and soft targets: the logit of the (best) label minus the largest other logit.
-    Multi-label: the mean over classes of the logit with the sign of the label.
+    Multi-label: the mean over classes of the logit with the sign of the label. Regression: minus
+    the mean absolute error.
     """
     logits = upcast(logits)
+    if task == "regression":
+        return -(logits - labels.to(logits.dtype)).abs().mean(-1)
     if task == "multi_label":
         return (logits * (2 * labels.to(logits.dtype) - 1)).mean(-1)
     index = (labels if task == "single_label" else labels.argmax(-1)).unsqueeze(-1)
     others = logits.scatter(-1, index, float("-inf"))
     return logits.gather(-1, index).squeeze(-1) - others.amax(-1)
+
+
+def jensen_shannon(teacher: Tensor, student: Tensor) -> Tensor:
+    """[B, C], [B, C] -> [B]: the mean KL of both softmaxes to their mixture in nats, at most log 2.
+
+    The mixture is taken in log-space, so that far probabilities do not become log 0.
+    """
+    log_p = F.log_softmax(upcast(teacher), dim=-1)
+    log_q = F.log_softmax(upcast(student), dim=-1)
+    log_m = torch.logaddexp(log_p, log_q) - log(2)
+    return (log_p.exp() * (log_p - log_m) + log_q.exp() * (log_q - log_m)).sum(-1) / 2
+
+
+def decoupled_kl(teacher: Tensor, student: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """[B, C], [B, C], int [B] -> [B], [B]: the KL of label against rest, the KL within the rest.
+
+    KL(p ‖ q) = first + (1 − p_y) · second. The rest is a softmax of its own logits, not a share of
+    1 − p_y, so a teacher that is sure (p_y = 1 in floating point) costs no precision. In nats.
+    """
+    teacher, student = upcast(teacher), upcast(student)
+    (p, p_rest), (q, q_rest) = _split(teacher, labels), _split(student, labels)
+    return softmax_kl(p, q), softmax_kl(p_rest, q_rest)
+
+
+def _split(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """[B, C], [B] -> [B, 2], logits of the label and of all the rest; [B, C − 1], the rest."""
+    own = labels.unsqueeze(-1)
+    index = torch.arange(logits.shape[-1] - 1, device=logits.device)
+    rest = logits.gather(-1, index + (index >= own))
+    return torch.cat([logits.gather(-1, own), rest.logsumexp(-1, keepdim=True)], dim=-1), rest
+
+
+def unit_deviations(values: Tensor, dim: int = -1) -> Tensor:
+    """The shape of `values`: deviations from their mean along `dim`, divided by their norm.
+
+    Times √(n − 1) they are z-scores with the sample's standard deviation; the products of two are
+    Pearson's r. What is constant up to rounding has no direction: it stays (all but) zero, and its
+    gradient stays of the size of the incoming one.
+    """
+    values = upcast(values)
+    deviations = values - values.mean(dim, keepdim=True)
+    norm = torch.linalg.vector_norm(deviations, dim=dim, keepdim=True)
+    rounding = 4 * torch.finfo(values.dtype).eps * values.shape[dim] ** 0.5
+    noise = rounding * values.detach().abs().amax(dim, keepdim=True) + 1e-12
+    return deviations / torch.where(norm > noise, norm, 1.0)
+
+
+def pearson_distance(first: Tensor, second: Tensor, dim: int = -1) -> Tensor:
+    """1 − Pearson's r along `dim`, which is reduced; in [0, 2].
+
+    As half the squared distance of the unit deviations: without cancellation it is never negative
+    and 0 for equals, constant ones too; it is ½ where just one of them is constant.
+    """
+    difference = unit_deviations(first, dim) - unit_deviations(second, dim)
+    return difference.square().sum(dim) / 2

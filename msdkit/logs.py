@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 import platform
 import subprocess
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msdkit.checkpoint import write_text
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+BINS = 20  # of the histograms of weights, from 0 to 1
 PACKAGES = ("msdkit", "torch", "transformers", "accelerate", "torchmetrics", "timm", "numpy")
 
 
@@ -29,6 +34,66 @@ class MetricsLog:
         lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
         kept = [line for line in lines if _step(line) <= step]
         write_text(self.path, "".join(f"{line}\n" for line in kept))
+
+
+class WeightLog(MetricsLog):
+    """`weights.jsonl`: how a weighting weighed each view for the examples of each class.
+
+    One line per view and class at each evaluation, over the steps since the last: the count, mean
+    and sd of the weights and a histogram; its bins are `BINS` equal ones from 0 to 1, then one for
+    all above. An example counts for each class that its label names; `all` counts every example.
+    """
+
+    def __init__(self, path: Path, views: Sequence[str], classes: Sequence[str]) -> None:
+        super().__init__(path)
+        self.views, self.classes = list(views), ["all", *classes]
+        self.sums: dict[str, Tensor] = {}
+
+    def add(self, weights: Tensor, labels: Tensor | None) -> None:
+        """[B, V], labels"""
+        import torch
+
+        weights = weights.detach().double()
+        edges = torch.arange(1, BINS + 1, device=weights.device).double() / BINS
+        bins = torch.bucketize(weights, edges, right=True)
+        hot = torch.nn.functional.one_hot(bins, BINS + 1).to(weights)
+        named = self._named(labels, weights)
+        for key, values in (("sum", weights), ("square", weights**2), ("histogram", hot)):
+            found = torch.einsum("bc,bv...->vc...", named, values)
+            self.sums[key] = self.sums[key] + found if key in self.sums else found
+
+    def _named(self, labels: Tensor | None, weights: Tensor) -> Tensor:
+        """[B, 1 + classes]: 1 where the example counts."""
+        import torch
+
+        first = weights.new_ones(len(weights), 1)
+        if labels is None or len(self.classes) == 1:
+            return first
+        if labels.dim() == 1:
+            shown = torch.nn.functional.one_hot(labels, len(self.classes) - 1)
+        else:
+            shown = labels > 0
+        return torch.cat([first, shown.to(first)], 1)
+
+    def write(self, **now: Any) -> None:
+        sums, self.sums = self.sums, {}
+        if not sums:
+            return
+        count = sums["histogram"].sum(-1)
+        mean = sums["sum"] / count.clamp(min=1)
+        sd = (sums["square"] / count.clamp(min=1) - mean**2).clamp(min=0).sqrt()
+        for v, view in enumerate(self.views):
+            for c, name in enumerate(self.classes[: count.shape[1]]):
+                if count[v, c]:
+                    super().write(
+                        **now,
+                        view=view,
+                        label=name,
+                        count=int(count[v, c]),
+                        mean=float(mean[v, c]),
+                        sd=float(sd[v, c]),
+                        histogram=sums["histogram"][v, c].int().tolist(),
+                    )
 
 
 def _step(line: str) -> float:

@@ -1,7 +1,8 @@
 """Metrics: torchmetrics' implementations under one interface for every task kind.
 
 A metric takes `(num_classes, task)` from the framework and has `update(probabilities, labels)` and
-`compute() -> float`; probabilities are `[B, C]`, labels as in `Batch`.
+`compute() -> float`; probabilities are `[B, C]` (in regression the predicted numbers), labels as in
+`Batch`.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import warnings
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from msdkit.registry import METRICS
@@ -127,3 +129,67 @@ class VQAAccuracy:
 
     def compute(self) -> float:
         return float(self.metric.compute())
+
+
+class Regression:
+    """A metric of predicted numbers, by torchmetrics."""
+
+    task_kinds = frozenset({"regression"})
+    higher_is_better = False
+    metric: Any
+
+    def update(self, values: Tensor, labels: Tensor) -> None:
+        """[B, C], [B, C]"""
+        self.metric.update(values.flatten(), labels.flatten())
+
+    def compute(self) -> float:
+        return float(self.metric.compute())
+
+
+@METRICS.register("mae")
+class MAE(Regression):
+    """The mean absolute error over examples and targets, in the labels' unit."""
+
+    def __init__(self) -> None:
+        from torchmetrics import MeanAbsoluteError
+
+        self.metric = MeanAbsoluteError()
+
+
+@METRICS.register("rmse")
+class RMSE(Regression):
+    """The root of the mean squared error over examples and targets, in the labels' unit."""
+
+    def __init__(self) -> None:
+        from torchmetrics import MeanSquaredError
+
+        self.metric = MeanSquaredError(squared=False)
+
+
+@METRICS.register("r2")
+class R2(Regression):
+    """The coefficient of determination R² = 1 − Σ(y − ŷ)² / Σ(y − mean y)², averaged over targets.
+
+    1 is right, 0 is as good as the labels' own mean; NaN for a single example. A target that never
+    varies counts 1 where it is met and 0 where not.
+    """
+
+    higher_is_better = True
+
+    def __init__(self) -> None:
+        self._parts: list[tuple[Tensor, Tensor]] = []
+
+    def update(self, values: Tensor, labels: Tensor) -> None:
+        """[B, C], [B, C]"""
+        self._parts.append((values.double(), labels.double()))
+
+    def compute(self) -> float:
+        from torchmetrics.functional import r2_score
+
+        values, labels = (torch.cat(part) for part in zip(*self._parts, strict=True))
+        if len(labels) < 2:
+            return float("nan")
+        # In units of the labels' own spread, since r2_score takes sums below 1e-4 for zero
+        mean, spread = labels.mean(0), labels.std(0)
+        spread = torch.where(spread > 0, spread, 1.0)
+        return float(r2_score((values - mean) / spread, (labels - mean) / spread))

@@ -32,8 +32,7 @@ def new_model(
     """
     plain, keys = MODEL.split(node)
     kinds = {m: raw_kind(declared[m], train.raw(0, m)) for m in declared}
-    nodes = {m: processor_node(m, kinds[m], keys.processors.get(m)) for m in declared}
-    processors = {m: _fitted(n, declared[m], train, m) for m, n in nodes.items()}
+    nodes, processors = _processors(keys, kinds, declared, train, teacher)
     init = keys.init or {}
     cls: Any = MODELS.get(plain["name"])
     if "folder" in init:
@@ -59,6 +58,23 @@ def new_model(
         [str(Path(p).resolve()) if p.endswith(".py") else p for p in config.plugins],
         getattr(train.dataset, "id_column", "id"),
     )
+
+
+def _processors(
+    keys: Any,
+    kinds: Mapping[str, str],
+    declared: Mapping[str, Any],
+    train: RawSplit,
+    teacher: Callable[[], SavedModel | None],
+) -> tuple[dict[str, Node], dict[str, Any]]:
+    """(nodes, processors) by modality, the teacher's own where the node asks for them."""
+    if keys.teacher_processors:
+        source = teacher()
+        if source is None:
+            raise ConfigError("teacher_processors: there is no teacher to read like")
+        return source.processor_nodes, source.processors
+    nodes = {m: processor_node(m, kinds[m], keys.processors.get(m)) for m in declared}
+    return nodes, {m: _fitted(n, declared[m], train, m) for m, n in nodes.items()}
 
 
 def folder_of(name: str) -> Path:
@@ -107,8 +123,19 @@ def _initialise(
         source = teacher()
         if source is None:
             raise ConfigError("init.teacher_layers needs a teacher")
-        left = model.load_teacher_layers(source.model, init["teacher_layers"])
+        layers = chosen_layers(init["teacher_layers"], model, source.model)
+        left = model.load_teacher_layers(source.model, layers)
         if left:
             console().print(f"not taken from the teacher, so new: {', '.join(left)}")
     elif init:
         raise ConfigError(f"init: expected {{folder: …}} or {{teacher_layers: …}}, got {init}")
+
+
+def chosen_layers(chosen: str | list[int], student: Any, teacher: Any) -> list[int]:
+    """The teacher's layers, from 0: the first ones, evenly spread ones, or those listed."""
+    if not isinstance(chosen, str):
+        return chosen
+    mine, theirs = len(student.encoder_layers), len(teacher.encoder_layers)
+    if chosen == "first" or mine == 1:
+        return list(range(mine))
+    return [round(i * (theirs - 1) / (mine - 1)) for i in range(mine)]

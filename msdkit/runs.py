@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from torch import Tensor
 
 from msdkit.checkpoint import seed_everything, write_text
 from msdkit.config import ExperimentConfig
-from msdkit.cost import FLOP_EXAMPLES, SPEED_EXAMPLES, cost
+from msdkit.cost import FLOP_EXAMPLES, SPEED_EXAMPLES, cost, together
 from msdkit.errors import ConfigError
 from msdkit.evaluation import agreement, prediction_rows, score, write_predictions
 from msdkit.experiment import Experiment
@@ -31,6 +33,7 @@ from msdkit.run_folder import (
     summary,
 )
 from msdkit.saved_model import load
+from msdkit.search import best_weights, candidates, with_weights
 from msdkit.types import MULTIMODAL
 
 PREDICT_BATCH = 64
@@ -49,6 +52,9 @@ def run(config: ExperimentConfig, *, tiny: bool = False) -> dict[str, Any]:
     if (folder / RESULTS).exists():
         console().print(f"{folder} is finished; its results are shown")
         return read_results(folder)
+    tried = best_weights(config, partial(run, tiny=tiny)) if candidates(config) else []
+    if tried:
+        experiment = Experiment(with_weights(config, tried[0]["weights"]), tiny=tiny)
     experiment.prepare()  # nothing is written before everything is known to fit
     trainer = experiment.trainer()
     folder.mkdir(parents=True, exist_ok=True)
@@ -56,13 +62,15 @@ def run(config: ExperimentConfig, *, tiny: bool = False) -> dict[str, Any]:
         about = environment(config.seed)
         write_text(folder / ENVIRONMENT, json.dumps(about, indent=1))
         write_text(folder / INPUTS, json.dumps(experiment.provenance(), indent=1))
-        write_text(folder / CONFIG, resolved_yaml(experiment.config))
+        asked = replace(experiment.config, weighting=config.weighting)  # a search is kept
+        write_text(folder / CONFIG, resolved_yaml(asked))
     seed_everything(config.seed)
     start = time.perf_counter()
     trainer.fit()
     results = {
         "run_dir": str(folder),
         "config": summary(experiment.config),
+        **({"search": tried} if tried else {}),
         "steps": trainer.step,
         "seconds_this_session": round(time.perf_counter() - start, 1),
         **conclude(experiment),
@@ -109,8 +117,9 @@ def costs(experiment: Experiment, split: str) -> dict[str, Any]:
     count = min(len(raw), wanted)
     examples = [{m: raw.raw(i, m) for m in raw.modalities} for i in range(count)]
     found = {"student": cost(experiment.student, examples)}
-    if experiment.teacher is not None:
-        found["teacher"] = cost(experiment.teacher, examples)
+    if experiment.teachers is not None:
+        models = experiment.teachers.models.values()
+        found["teacher"] = together([cost(saved, examples) for saved in models])
     return found
 
 

@@ -30,7 +30,7 @@ NEEDED += ["task", "label_names", "plugins", "fields", "id_column"]
 
 @dataclass
 class SavedModel:
-    """A classifier with its processors: raw values in, probabilities out.
+    """A model with its processors: raw values in, probabilities (regression: numbers) out.
 
     node: the model's plugin node, with every parameter that it was built with; fields: where the
     rows of a file hold each modality: a type (the column is called like the modality) or
@@ -111,7 +111,10 @@ class SavedModel:
     def predict(
         self, examples: Sequence[Mapping[str, Any]], view: str = MULTIMODAL
     ) -> list[dict[str, float]]:
-        """B raw examples `{modality: text | path | array}` -> {class: probability} for each."""
+        """B raw examples `{modality: text | path | array}` -> {class: probability} for each.
+
+        Regression: {target: number}.
+        """
         shares = probabilities(self.task, self.logits(examples, [view])[view])
         return [dict(zip(self.label_names, row, strict=True)) for row in shares.tolist()]
 

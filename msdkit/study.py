@@ -18,7 +18,7 @@ from msdkit.config import ExperimentConfig
 from msdkit.config_files import load_raw
 from msdkit.data import encode_label
 from msdkit.errors import ConfigError, listing
-from msdkit.evaluation import metric_name
+from msdkit.evaluation import metric_name, shares_key
 from msdkit.experiment import Experiment
 from msdkit.progress import console, track
 from msdkit.registry import METRICS
@@ -120,6 +120,7 @@ def summarise(
     study: dict[str, Any] = {
         "dataset": dataset,
         "split": split,
+        "task": first["task"],
         "metric": first["metric"],
         "baseline": baseline,
         "seeds": len(runs[baseline]),
@@ -161,9 +162,9 @@ def _rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _answers(result: Mapping[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
-    """(multimodal probabilities [N, C], labels) of a run."""
-    rows, names = _rows(result), result["label_names"]
-    shares = torch.tensor([row["probabilities"][MULTIMODAL] for row in rows])
+    """(multimodal probabilities or values [N, C], labels) of a run."""
+    rows, names, key = _rows(result), result["label_names"], shares_key(result["task"])
+    shares = torch.tensor([row[key][MULTIMODAL] for row in rows])
     labels = [np.asarray(encode_label(row["label"], result["task"], names)) for row in rows]
     return shares, torch.from_numpy(np.stack(labels))
 

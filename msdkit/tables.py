@@ -32,7 +32,7 @@ def views_table(models: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], Row
     """{model: {view: {metric: value}}} -> a row for each model and view."""
     metrics = list(next(iter(next(iter(models.values())).values())))
     rows = [
-        [name, view, *(f"{found[m]:.3f}" for m in metrics)]
+        [name, view, *(figure(found[m]) for m in metrics)]
         for name, views in models.items()
         for view, found in views.items()
     ]
@@ -52,6 +52,12 @@ def big(number: float) -> str:
         if number >= size:
             return f"{number / size:.1f}{unit}"
     return f"{number:.0f}"
+
+
+def figure(number: float, sign: str = "") -> str:
+    """Three decimals; three digits of what they would not show, such as small units' errors."""
+    tiny = 0 < abs(number) < 0.001
+    return f"{number:{sign}.3g}" if tiny else f"{number:{sign}.3f}"
 
 
 def cost_cells(cost: Mapping[str, float]) -> list[str]:
@@ -74,9 +80,9 @@ def spread(values: Sequence[float]) -> str:
     """mean ± sd (n − 1) of several seeds, or the one value."""
     mean = sum(values) / len(values)
     if len(values) == 1:
-        return f"{mean:.3f}"
+        return figure(mean)
     deviation = (sum((v - mean) ** 2 for v in values) / (len(values) - 1)) ** 0.5
-    return f"{mean:.3f} ± {deviation:.3f}"
+    return f"{figure(mean)} ± {figure(deviation)}"
 
 
 def print_study(study: Mapping[str, Any]) -> None:
@@ -92,7 +98,8 @@ def study_tables(study: Mapping[str, Any]) -> list[tuple[str, list[str], Rows]]:
     metrics = list(any_scores["multimodal"])
     views = [v for v in any_scores if v != "multimodal"]
     metric, n = study["metric"], study["examples"]
-    header = ["method", *metrics, "parameters", "FLOPs/example", "examples/s", "agrees w/ teacher"]
+    same = "correlates w/ teacher" if study["task"] == "regression" else "agrees w/ teacher"
+    header = ["method", *metrics, "parameters", "FLOPs/example", "examples/s", same]
     header += [f"{metric} {v} only" for v in views]
     rows = []
     for name, found in methods.items():
@@ -116,8 +123,8 @@ def study_tables(study: Mapping[str, Any]) -> list[tuple[str, list[str], Rows]]:
 def _difference_cells(d: Mapping[str, Any], seeds: int) -> list[str]:
     apart = d["low"] > 0 or d["high"] < 0
     said = ("one seed" if seeds == 1 else "") if apart else "not established"
-    interval = f"[{d['low']:+.3f}, {d['high']:+.3f}]"
-    return [d["method"], d["metric"], f"{d['mean']:+.3f}", interval, said]
+    interval = f"[{figure(d['low'], '+')}, {figure(d['high'], '+')}]"
+    return [d["method"], d["metric"], figure(d["mean"], "+"), interval, said]
 
 
 def print_stats(name: str, stats: Mapping[str, Any]) -> None:
@@ -132,4 +139,6 @@ def print_stats(name: str, stats: Mapping[str, Any]) -> None:
 def _short(value: Any) -> str:
     if isinstance(value, Mapping):
         return "\n".join(f"{k}: {_short(v)}" for k, v in value.items())
-    return f"{value:,.2f}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:.3g}" if 0 < abs(value) < 0.01 else f"{value:,.2f}"
+    return str(value)

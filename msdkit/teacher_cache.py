@@ -1,4 +1,4 @@
-"""The teacher's logits for every (example, view), computed once and memory-mapped."""
+"""The teacher's answers for every (example, view), computed once and kept on disk."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from msdkit.data import ModelInputs, digest
 from msdkit.errors import ConfigError, DataError
 from msdkit.progress import bar
 from msdkit.registry import code_digest
-from msdkit.types import View
+from msdkit.types import ModelOutput, View
 
-FORMAT = "1"
+FORMAT = "2"
+Answers = dict[str, dict[str, Tensor]]  # {"logits" or a feature: {view: [N, C or H]}}
 
 
 def weights_digest(model: nn.Module) -> str:
@@ -39,27 +40,30 @@ def cache_key(teacher: nn.Module, nodes: Any, inputs: ModelInputs) -> str:
     return digest(FORMAT, weights_digest(teacher), code, about, inputs.fingerprint)
 
 
-def cached_logits(
+def cached_answers(
     teacher: nn.Module,
     inputs: ModelInputs,
     views: Sequence[View],
+    features: Sequence[str] = (),
     *,
     nodes: Any,
     folder: Path,
     batch_size: int = 256,
     device: str | torch.device = "cpu",
-) -> dict[str, Tensor]:
-    """{view: `[N, C]`} from the cache under `folder`, which is built where it is missing.
+) -> Answers:
+    """The teacher's answers from the cache under `folder`, which is built where it is missing.
 
-    The file holds `logits` `[N, V, C]` float32. ConfigError when the inputs are random.
+    The file holds `logits` `[N, V, C]` and each of `features` `[N, V, H]`, float32, from one pass
+    over the data. ConfigError when the inputs are random.
     """
     _refuse_random(teacher, inputs)
+    names = ["logits", *features]
     place = folder / "teacher" / cache_key(teacher, nodes, inputs)
-    path = _covering(place, views)
+    path = _covering(place, views, names)
     if path is None:
-        path = place / f"{digest(*views)}.safetensors"
-        _write(path, _compute(teacher, inputs, views, batch_size, device), views)
-    return _read(path, views, len(inputs.raw))
+        path = place / f"{digest(*views, *features)}.safetensors"
+        _write(path, _compute(teacher, inputs, views, names, batch_size, device), views)
+    return _read(path, views, names, len(inputs.raw))
 
 
 def _refuse_random(teacher: nn.Module, inputs: ModelInputs) -> None:
@@ -74,16 +78,17 @@ def _refuse_random(teacher: nn.Module, inputs: ModelInputs) -> None:
         )
 
 
-def _covering(place: Path, views: Sequence[View]) -> Path | None:
-    """A finished cache that holds all of these views."""
+def _covering(place: Path, views: Sequence[View], names: Sequence[str]) -> Path | None:
+    """A finished cache that holds all of these answers to all of these views."""
     for path in sorted(place.glob("*.safetensors")):
-        if set(views) <= set(_about(path)[0]):
+        held, checksums = _about(path)
+        if set(views) <= set(held) and set(names) <= set(checksums):
             return path
     return None
 
 
-def _about(path: Path) -> tuple[list[str], int]:
-    """(views, checksum) of a cache file."""
+def _about(path: Path) -> tuple[list[str], dict[str, int]]:
+    """(views, checksum of each tensor) of a cache file."""
     try:
         with safe_open(path, "pt") as file:
             about = json.loads(file.metadata()["about"])
@@ -97,42 +102,57 @@ def _damaged(path: Path, reason: object) -> DataError:
 
 
 def _compute(
-    teacher: nn.Module, inputs: ModelInputs, views: Sequence[View], batch_size: int, device: Any
-) -> Tensor:
-    """[N, V, C] float32, each example-view once."""
-    teacher, count, parts = teacher.to(device).eval(), len(inputs.raw), []
+    teacher: nn.Module,
+    inputs: ModelInputs,
+    views: Sequence[View],
+    names: Sequence[str],
+    batch_size: int,
+    device: Any,
+) -> dict[str, Tensor]:
+    """{name: [N, V, C or H] float32}, each example-view once."""
+    teacher, count = teacher.to(device).eval(), len(inputs.raw)
+    parts: dict[str, list[Tensor]] = {name: [] for name in names}
     with torch.inference_mode(), bar(count, f"teacher cache {inputs.raw.split}", "ex") as advance:
         for start in range(0, count, batch_size):
             rows = range(start, min(start + batch_size, count))
             batch = {m: s.to(device) for m, s in inputs.batch(rows).items()}
-            outputs = teacher(batch, list(views))
-            parts.append(torch.stack([outputs[v].logits.float().cpu() for v in views], dim=1))
+            outputs = teacher(batch, list(views), names[1:])
+            for name in names:
+                found = [_answer(outputs[v], name).float().cpu() for v in views]
+                parts[name].append(torch.stack(found, dim=1))
             advance(len(rows))
-    return torch.cat(parts)
+    return {name: torch.cat(found) for name, found in parts.items()}
 
 
-def _write(path: Path, logits: Tensor, views: Sequence[View]) -> None:
+def _answer(output: ModelOutput, name: str) -> Tensor:
+    return output.logits if name == "logits" else output.features[name]
+
+
+def _write(path: Path, answers: dict[str, Tensor], views: Sequence[View]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    about = {"views": list(views), "crc32": _crc(logits)}
+    about = {"views": list(views), "crc32": {n: _crc(x) for n, x in answers.items()}}
     temporary = path.with_suffix(f".{os.getpid()}.partial")
     try:
-        save_file({"logits": logits}, temporary, metadata={"about": json.dumps(about)})
+        save_file(answers, temporary, metadata={"about": json.dumps(about)})
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _read(path: Path, views: Sequence[View], count: int) -> dict[str, Tensor]:
-    held, checksum = _about(path)
-    try:
-        with safe_open(path, "pt") as file:
-            logits = file.get_tensor("logits")
-    except SafetensorError as error:
-        raise _damaged(path, error) from error
-    if logits.shape[:2] != (count, len(held)) or _crc(logits) != checksum:
-        raise _damaged(path, "checksum")
-    return {view: logits[:, held.index(view)] for view in views}
+def _read(path: Path, views: Sequence[View], names: Sequence[str], count: int) -> Answers:
+    held, checksums = _about(path)
+    answers: Answers = {}
+    for name in names:
+        try:
+            with safe_open(path, "pt") as file:
+                values = file.get_tensor(name)
+        except SafetensorError as error:
+            raise _damaged(path, error) from error
+        if values.shape[:2] != (count, len(held)) or _crc(values) != checksums[name]:
+            raise _damaged(path, "checksum")
+        answers[name] = {view: values[:, held.index(view)] for view in views}
+    return answers
 
 
-def _crc(logits: Tensor) -> int:
-    return zlib.crc32(logits.contiguous().numpy())  # type: ignore[arg-type]
+def _crc(values: Tensor) -> int:
+    return zlib.crc32(values.contiguous().numpy())  # type: ignore[arg-type]

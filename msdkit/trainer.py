@@ -28,7 +28,7 @@ from msdkit.data import Split
 from msdkit.distiller import Distiller
 from msdkit.errors import ConfigError, TrainingError
 from msdkit.evaluation import Scores
-from msdkit.logs import MetricsLog, Window
+from msdkit.logs import MetricsLog, WeightLog, Window
 from msdkit.progress import bar
 from msdkit.types import MULTIMODAL, Batch, StepOutput
 
@@ -78,7 +78,8 @@ class Trainer:
     """Trains a distiller's student; `last/` and `best/` under `folder` are always whole.
 
     evaluate: gives {view: {metric: value}} on val; metric chooses the best; save_model(folder)
-    writes the student for inference. A run killed at any moment continues inside its epoch.
+    writes the student for inference; held_out: examples that a weighting's `update` learns from.
+    A run killed at any moment continues inside its epoch.
     """
 
     def __init__(
@@ -94,6 +95,8 @@ class Trainer:
         metric: str,
         higher_is_better: bool = True,
         accelerator: Any = None,
+        held_out: Split | None = None,
+        label_names: Sequence[str] = (),
     ) -> None:
         self.distiller, self.train, self.config, self.seed = distiller, train, config, seed
         self.folder, self.evaluate, self.save_model = folder, evaluate, save_model
@@ -118,7 +121,8 @@ class Trainer:
         self.model, self.optimizer = self.accelerator.prepare(distiller, optimizer)
         self.log = MetricsLog(folder / "metrics.jsonl")
         self.step, self.best, self.bad = 0, -math.inf, 0
-        self.window = Window()
+        self.window, self.held_out = Window(), held_out
+        self.weight_log = WeightLog(folder / "weights.jsonl", distiller.views, label_names)
         self._stop = False
 
     def fit(self) -> None:
@@ -138,6 +142,7 @@ class Trainer:
     def train_step(self, batches: Sequence[Batch]) -> float:
         """One optimizer update over `accumulate` batches; returns the mean loss."""
         count, loss, start = sum(map(len, batches)), 0.0, time.perf_counter()
+        self._learn_weights(batches[0])
         for i, batch in enumerate(batches):
             batch = batch.to(self.accelerator.device)
             sync = i == len(batches) - 1
@@ -147,7 +152,7 @@ class Trainer:
                 share = len(batch) / count
                 self.accelerator.backward(output.total * share)
                 loss += output.total.item() * share
-                self._record(output, share)
+                self._record(output, batch, share)
         norm = None
         if self.config.clip is not None:
             norm = self.accelerator.clip_grad_norm_(self.parameters, self.config.clip)
@@ -162,6 +167,18 @@ class Trainer:
         self.window.count_step(count, time.perf_counter() - start)
         self.step += 1
         return loss
+
+    def _learn_weights(self, batch: Batch) -> None:
+        """The bilevel step of a weighting that learns from held-out examples."""
+        weighting: Any = self.distiller.weighting
+        if self.held_out is None or self.step % getattr(weighting, "interval", 1):
+            return
+        count, device = min(self.config.batch_size, len(self.held_out)), self.accelerator.device
+        rows = epoch_order(len(self.held_out), self.seed, self.step)[:count]
+        held_out = self.held_out.__getitems__(rows.tolist())
+        self.distiller.step = self.step
+        with self.accelerator.autocast():
+            weighting.update(self.distiller, batch.to(device), held_out.to(device))
 
     def _rest_of_epoch(self) -> Iterator[list[Batch]]:
         """The groups of batches of this epoch that are still to come."""
@@ -208,7 +225,7 @@ class Trainer:
                 f"among the examples: {', '.join(ids)}"
             )
 
-    def _record(self, output: StepOutput, share: float) -> None:
+    def _record(self, output: StepOutput, batch: Batch, share: float) -> None:
         add, views = self.window.add, self.distiller.views
         add("loss", output.total.item() * share)
         add("task", output.task.mean().item() * share)
@@ -218,11 +235,13 @@ class Trainer:
         if output.terms:
             for view, value in zip(views, output.weights.mean(0).tolist(), strict=True):
                 add(f"weight/{view}", value * share)
+            self.weight_log.add(output.weights, batch.labels)
 
     def _evaluate(self) -> None:
         scores = self.evaluate()
         flat = {f"{v}/{m}": x for v, row in scores.items() for m, x in row.items()}
         self.log.write(**self._now("val"), **flat)
+        self.weight_log.write(**self._now("train"))
         value = self.sign * scores[MULTIMODAL][self.metric]
         first = self.best == -math.inf  # then even a metric that is not a number gives a best/
         if first or value > self.best:
@@ -270,6 +289,7 @@ class Trainer:
             "best": self.best,
             "bad": self.bad,
             "window": self.window.sums,
+            "weights": self.weight_log.sums,
         }
 
     def resume(self) -> None:
@@ -285,9 +305,10 @@ class Trainer:
             if self.accelerator.scaler is not None:
                 self.accelerator.scaler.load_state_dict(state["scaler"])
             self.step, self.best, self.bad = state["step"], state["best"], state["bad"]
-            self.window.sums = state["window"]
+            self.window.sums, self.weight_log.sums = state["window"], state["weights"]
             set_rng_state(state["rng"])
         self.log.cut(self.step)
+        self.weight_log.cut(self.step)
 
     @contextmanager
     def _sigterm(self) -> Iterator[None]:

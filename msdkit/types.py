@@ -23,8 +23,8 @@ NonNegativeFloat = Annotated[float, Ge(0)]
 NonNegativeInt = Annotated[int, Ge(0)]
 Fraction = Annotated[float, Ge(0), Le(1)]
 
-Task = Literal["single_label", "multi_label", "soft_target"]
-TASKS: tuple[Task, ...] = ("single_label", "multi_label", "soft_target")
+Task = Literal["single_label", "multi_label", "soft_target", "regression"]
+TASKS: tuple[Task, ...] = ("single_label", "multi_label", "soft_target", "regression")
 MULTIMODAL = "multimodal"
 
 
@@ -130,14 +130,16 @@ class ModelOutput:
 class Batch:
     """What the distiller reads for one step.
 
-    labels int `[B]` (class index), float `[B, C]` (multi-hot or soft targets) or None;
-    teacher_logits: {view: `[B, C]`} from the cache; teacher_inputs: a live teacher's own inputs.
+    labels int `[B]` (class index), float `[B, C]` (multi-hot, soft targets or numbers) or None;
+    teacher_logits: {view: `[B, C]`} from the cache; teacher_features: {view: {"pooled": `[B, H]`}}
+    from the cache, where a loss needs them; teacher_inputs: a live teacher's own inputs.
     """
 
     ids: list[str]
     inputs: dict[str, Sequence]
     labels: Tensor | None = None
     teacher_logits: dict[str, Tensor] | None = None
+    teacher_features: dict[str, dict[str, Tensor]] | None = None
     teacher_inputs: dict[str, Sequence] | None = None
 
     def __len__(self) -> int:
@@ -146,14 +148,17 @@ class Batch:
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""
 
-        def move(tensors: dict[str, Any] | None) -> dict[str, Any] | None:
-            return None if tensors is None else {k: v.to(device) for k, v in tensors.items()}
+        def move(found: Any) -> Any:
+            if isinstance(found, dict):
+                return {k: move(v) for k, v in found.items()}
+            return None if found is None else found.to(device)
 
         return replace(
             self,
-            inputs=move(self.inputs) or {},
-            labels=None if self.labels is None else self.labels.to(device),
+            inputs=move(self.inputs),
+            labels=move(self.labels),
             teacher_logits=move(self.teacher_logits),
+            teacher_features=move(self.teacher_features),
             teacher_inputs=move(self.teacher_inputs),
         )
 
@@ -182,7 +187,8 @@ class StepOutput:
     """One step's result.
 
     total: the scalar to minimise; task `[B]`; distill `[B, V]`, the sum of the terms; weights
-    `[B, V]`; terms: {term: `[B, V]`}, each before its weight; logits: {view: `[B, C]`}.
+    `[B, V]`; terms: {term: `[B, V]`}, each before its weight; logits: {view: `[B, C]`}; given: what
+    the weighting saw, None where there is none.
     """
 
     total: Tensor
@@ -191,3 +197,4 @@ class StepOutput:
     weights: Tensor
     terms: dict[str, Tensor]
     logits: dict[str, Tensor]
+    given: WeightingInput | None = None

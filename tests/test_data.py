@@ -70,6 +70,9 @@ def texts(*values: str, split: str = "train") -> RawSplit:
         ([0, 1, 1], "multi_label", [0, 1, 1]),
         ({"b": 0.3, "a": 1}, "soft_target", [1, 0.3, 0]),
         (np.array([0.5, 0.2, 0]), "soft_target", [0.5, 0.2, 0]),
+        ({"c": -7, "a": 1.5, "b": 2}, "regression", [1.5, 2, -7]),
+        ([1, -2, 3e3], "regression", [1, -2, 3e3]),
+        (torch.tensor([0.5, 0, -1]), "regression", [0.5, 0, -1]),
     ],
 )
 def test_labels(label: Any, task: Any, expected: Any) -> None:
@@ -86,6 +89,14 @@ def test_labels(label: Any, task: Any, expected: Any) -> None:
         (0.5, "single_label", "unknown label 0.5"),
         (["a", "x"], "multi_label", "unknown label 'x'"),
         ([1.0, 0.0], "soft_target", "expected 3 numbers, one per class"),
+        ([1.0, 0.0], "regression", r"expected 3 numbers \(a, b, c\), got \[1.0, 0.0\]"),
+        ({"a": 1, "b": 2}, "regression", "expected numbers for a, b, c; got them for a, b"),
+        ([1.0, float("nan"), 0], "regression", "a finite float32 number for 'b', got nan"),
+        ([1.0, 0, -1e39], "regression", r"a finite float32 number for 'c', got -1e\+39"),
+        (["1", "2", "3"], "regression", "expected 3 numbers"),
+        ([[1.0], [2.0, 3.0], [4.0]], "regression", "expected 3 numbers"),
+        (None, "regression", "expected 3 numbers"),
+        (2.5, "regression", "expected 3 numbers"),
     ],
 )
 def test_wrong_labels(label: Any, task: Any, message: str) -> None:
@@ -107,6 +118,14 @@ def test_wrong_labels(label: Any, task: Any, message: str) -> None:
 def test_wrong_splits(examples: list[Any], split: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         RawSplit(Listed([Example(*e) for e in examples]), split, "single_label")
+
+
+def test_one_target_takes_a_bare_number() -> None:
+    found = encode_label(2.5, "regression", ["score"])
+    assert (found.tolist(), found.dtype) == ([2.5], np.float32)
+    for label in (True, "2.5", [1.0, 2.0], []):
+        with pytest.raises(DataError, match="expected a number, got"):
+            encode_label(label, "regression", ["score"])
 
 
 def test_only_test_may_lack_labels() -> None:
@@ -194,7 +213,7 @@ def test_pad() -> None:
 def test_a_batch_holds_what_belongs_to_its_examples(tmp_path: Path) -> None:
     inputs = ModelInputs(texts("a", "bb", "ccc"), {"text": Letters()}, tmp_path)
     logits = {"text": torch.arange(9.0).reshape(3, 3)}
-    batch = Split(inputs, teacher_logits=logits, teacher_inputs=inputs).__getitems__([2, 0])
+    batch = Split(inputs, teacher={"logits": logits}, teacher_inputs=inputs).__getitems__([2, 0])
     assert batch.ids == ["e2", "e0"]
     assert batch.labels is not None
     assert batch.labels.tolist() == [1, 1]

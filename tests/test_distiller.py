@@ -9,11 +9,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from msdkit.distiller import Distiller, Term, distilled_views, merge_views
+from msdkit.distiller import Distiller, distilled_views, merge_views
 from msdkit.errors import ConfigError
 from msdkit.losses.logits import KLDivergence
 from msdkit.losses.task import CrossEntropy
 from msdkit.models.base import Model
+from msdkit.terms import Term
 from msdkit.types import Batch, Modality, ModelOutput, Sequence, View, WeightingInput, default_views
 from msdkit.weightings.saliency import Saliency
 
@@ -256,7 +257,7 @@ def test_features_that_losses_need_are_asked_for():
     terms = [Term(OnPooled()), Term(OnPooled(), views=["text"])]
     for dropout in ({}, {"text": 0.5}):
         distiller = Distiller(Sums(), teacher=Sums(seed=1), terms=terms, modality_dropout=dropout)
-        assert distiller.features == ("pooled",)
+        assert distiller.student_features == distiller.teacher_features == ("pooled",)
         assert (distiller(batch_of()).distill > 0).all()
 
 

@@ -71,6 +71,27 @@ def test_answers() -> None:
     assert answers(LOGITS, "multi_label", NAMES) == [["a", "b"], [], ["a", "c"]]
 
 
+def test_agreement_on_numbers_is_a_correlation() -> None:
+    """Of each target, so that one of a large mean or unit does not hide another."""
+    mine = torch.tensor([[1.0, 1e4 + 1], [2.0, 1e4 + 2], [3.0, 1e4 + 3]])
+    theirs = torch.tensor([[1.0, 5.0], [3.0, 3.0], [2.0, 1.0]])
+    assert agreement(mine, theirs, "regression") == pytest.approx((0.5 - 1) / 2)
+    assert agreement(mine, mine, "regression") == pytest.approx(1)
+    assert agreement(torch.ones(3, 1), mine[:, :1], "regression") == 0
+
+
+def test_numbers_as_answers(tmp_path: Path) -> None:
+    logits = torch.tensor([[0.1, -2e7], [1e-9, 3.0]])
+    predicted = [{"a": 0.1, "b": -2e7}, {"a": 1e-9, "b": 3.0}]
+    assert answers(logits, "regression", NAMES[:2]) == predicted
+    rows = prediction_rows(["x", "y"], {"text": logits}, "regression", NAMES[:2])
+    assert rows[1] == {"id": "y", "prediction": predicted[1], "values": {"text": [1e-9, 3.0]}}
+    drawn = torch.randn(20, 1)
+    read = prediction_rows(["x"] * 20, {"text": drawn}, "regression", ["a"])
+    assert torch.equal(torch.tensor([row["values"]["text"] for row in read]), drawn)
+    assert readable(torch.tensor([0.0, 0.3]), "regression", NAMES[:2]) == {"a": 0.0, "b": 0.3}
+
+
 def test_rows_predict_by_the_multimodal_view() -> None:
     both = prediction_rows(
         ["x"], {"text": -LOGITS[:1], "multimodal": LOGITS[:1]}, "single_label", NAMES

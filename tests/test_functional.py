@@ -146,6 +146,21 @@ def test_divergence_and_probabilities_fit_the_task():
     assert probabilities("single_label", teacher.bfloat16()).dtype == torch.float32
 
 
+def test_regression_by_hand():
+    teacher, student = torch.tensor([[1.0, -2.0], [0.0, 0.0]]), torch.tensor([[0.5, 1.0], [0, 0]])
+    assert divergence("regression", teacher, student).tolist() == [0.5 * (0.25 + 9), 0]
+    # of normals of variance 1, by torch's own formula
+    normals = [torch.distributions.Normal(mean, 1.0) for mean in (teacher, student)]
+    expected = torch.distributions.kl_divergence(*normals).sum(1)
+    torch.testing.assert_close(divergence("regression", teacher, student), expected)
+    assert probabilities("regression", teacher) is teacher
+    assert task_loss("regression", student, teacher).tolist() == [(0.25 + 9) / 2, 0]
+    assert margin("regression", student, teacher).tolist() == [-(0.5 + 3) / 2, 0]
+    half = student.bfloat16()
+    for measure in (task_loss, margin, divergence):
+        assert measure("regression", half, teacher).dtype == torch.float32
+
+
 def test_task_loss_by_hand():
     logits = torch.tensor([[log(3.0), 0.0], [0.0, log(3.0)]])
     single = task_loss("single_label", logits, torch.tensor([0, 0]))

@@ -14,10 +14,10 @@ ROOT = Path(__file__).parent.parent
 LAYERS = [row.split() for row in (
     "errors schema progress types assets functional feature_format feature_store registry",
     "losses weightings models datasets processors metrics",
-    "builtin config config_files declarations compatibility validation "
-    "data teacher_cache distiller",
+    "builtin config config_files terms declarations loss_fit "
+    "compatibility validation data teacher_cache distiller",
     "checkpoint logs evaluation cost tables trainer testing",
-    "run_folder saved_model new_model experiment runs study catalogue",
+    "run_folder saved_model new_model teachers experiment search runs study catalogue",
     "cli __main__ __init__",
 )]  # fmt: skip
 FAMILIES = LAYERS[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -79,6 +80,40 @@ def test_vqa_accuracy() -> None:
     targets = torch.tensor([[1.0, 0.3, 0], [0, 0.6, 0], [0, 0, 1], [0, 0, 0.9], [0, 0, 0.3]])
     found = measured("vqa_accuracy", SINGLE, targets, "soft_target")
     assert found == pytest.approx((1 + 0.6 + 0 + 0.9 + 0) / 5)
+
+
+VALUES = torch.tensor([[1.0, 10.0], [2.0, 10.0], [4.0, 30.0], [1.0, 30.0]])
+TRUTH = torch.tensor([[1.0, 20.0], [3.0, 10.0], [3.0, 20.0], [1.0, 30.0]])
+
+
+@pytest.mark.parametrize(
+    ("name", "expected", "better"),
+    [
+        ("mae", (1 + 1 + 10 + 10) / 8, False),
+        ("rmse", ((1 + 1 + 100 + 100) / 8) ** 0.5, False),
+        # means 2 and 20: squares around them 4 and 200, errors 2 and 200
+        ("r2", ((1 - 2 / 4) + (1 - 200 / 200)) / 2, True),
+    ],
+)
+def test_regression(name: str, expected: float, better: bool) -> None:
+    assert measured(name, VALUES, TRUTH, "regression") == pytest.approx(expected, abs=1e-6)
+    assert METRICS.get(name).higher_is_better is better  # type: ignore[attr-defined]
+    assert METRICS.get(name).task_kinds == {"regression"}  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("unit", "zero"), [(1e-4, 0.0), (1e6, 0.0), (1.0, 4096.0)])
+def test_r2_does_not_depend_on_the_unit(unit: float, zero: float) -> None:
+    found = measured("r2", VALUES * unit + zero, TRUTH * unit + zero, "regression")
+    assert found == pytest.approx(0.25, abs=1e-5)
+
+
+def test_r2_where_labels_do_not_vary() -> None:
+    flat = torch.full((4, 1), 3.0)
+    assert measured("r2", flat, flat, "regression") == 1
+    assert measured("r2", VALUES[:, :1], flat, "regression") == 0
+    metric = METRICS.build("r2")
+    metric.update(flat[:1], flat[:1])
+    assert math.isnan(metric.compute())
 
 
 def test_a_class_without_examples_is_no_cause_for_a_warning() -> None:

@@ -32,7 +32,7 @@ def distilled(tmp_path: Path, own_cache: Path, toy_teacher: Path) -> Path:
 def test_what_a_run_folder_holds(distilled: Path) -> None:
     assert sorted(p.name for p in distilled.iterdir()) == [
         *("best", "config.yaml", "environment.json", "inputs.json", "last", "metrics.jsonl"),
-        *("predictions.jsonl", "results.json"),
+        *("predictions.jsonl", "results.json", "weights.jsonl"),
     ]
     about = json.loads((distilled / "environment.json").read_text())
     assert about["seed"] == 0

@@ -13,7 +13,7 @@ import toy
 from msdkit import study
 from msdkit.errors import ConfigError
 from msdkit.study import compare, summarise
-from msdkit.tables import spread, study_tables
+from msdkit.tables import figure, spread, study_tables
 
 NAMES = ["no", "yes"]
 COST = {"parameters": 1500, "parameters_encoders": 0, "flops_per_example": 2e6}
@@ -100,6 +100,19 @@ def test_a_study_lists_the_teacher_first(tmp_path: Path) -> None:
     assert rows[0][:4] == ["teacher", "0.750", "9.0 M", "2.0 M"]
     assert rows[1][:4] == ["kd", "0.750 ± 0.000", "1.5 k", "2.0 M"]
     assert differences[0][-1] == "not established"
+
+
+def test_numbers_correlate_with_the_teachers(tmp_path: Path) -> None:
+    study = summarise({"kd": [finished(tmp_path / "kd", np.ones(4))]}, "kd", "made up")
+    assert "agrees w/ teacher" in study_tables(study)[0][1]
+    assert "correlates w/ teacher" in study_tables({**study, "task": "regression"})[0][1]
+
+
+def test_figures_show_what_three_decimals_hide() -> None:
+    assert [figure(x) for x in (0.0, 0.5, 12.3456, 0.00012345)] == [
+        *("0.000", "0.500", "12.346", "0.000123"),
+    ]
+    assert figure(-2e-7, "+") == "-2e-07"
 
 
 def test_spread() -> None:

@@ -18,7 +18,7 @@ from msdkit.errors import ConfigError, DataError
 from msdkit.processors.array import Array
 from msdkit.runs import run
 from msdkit.saved_model import SavedModel, load
-from msdkit.teacher_cache import cached_logits
+from msdkit.teacher_cache import cached_answers
 from msdkit.types import Modality, View, default_views
 
 VIEWS = default_views(["text", "image"])
@@ -35,9 +35,9 @@ def answers(
     saved: SavedModel, cache: Path, views: list[View] = VIEWS, **dataset: Any
 ) -> dict[str, Tensor]:
     inputs = inputs_of(saved, cache, **dataset)
-    return cached_logits(
+    return cached_answers(
         saved.model, inputs, views, nodes=saved.digestible, folder=cache, batch_size=7
-    )
+    )["logits"]
 
 
 def files(cache: Path) -> list[Path]:
@@ -79,7 +79,7 @@ def test_a_step_is_the_same_with_and_without_the_cache(
             masking={"name": masking},
             train={"teacher_cache": cached},
         )
-        batch = made.train_split().__getitems__([3, 1, 4, 15, 9, 2, 6])
+        batch = made.train_split.__getitems__([3, 1, 4, 15, 9, 2, 6])
         assert (batch.teacher_logits is not None) == cached
         assert (batch.teacher_inputs is None) == cached
         made.distiller.train()
@@ -161,7 +161,7 @@ def test_what_draws_at_random_is_refused(tmp_path: Path, toy_teacher: Path) -> N
     noisy = inputs_of(saved, tmp_path, {"image": toy.Noise(Modality("features", 8))})
     advice = "which a teacher cache would freeze; set train.teacher_cache: false"
     with pytest.raises(ConfigError, match=f"the processor of 'image' draws .*{advice}"):
-        cached_logits(saved.model, noisy, VIEWS, nodes={}, folder=tmp_path)
+        cached_answers(saved.model, noisy, VIEWS, nodes={}, folder=tmp_path)
     shuffled = load(toy_teacher, masking={"name": "shuffle"})
     with pytest.raises(ConfigError, match=f"the masking draws .*{advice}"):
         answers(shuffled, tmp_path)
@@ -177,7 +177,8 @@ def test_outside_training_a_random_processor_draws_nothing(
     for kind in (toy.Noise, Array):
         processors = {**saved.processors, "image": kind(Modality("features", 8))}
         inputs = ModelInputs(raw, processors, tmp_path)
-        found.append(cached_logits(saved.model, inputs, VIEWS, nodes={}, folder=tmp_path))
+        answers_of = cached_answers(saved.model, inputs, VIEWS, nodes={}, folder=tmp_path)
+        found.append(answers_of["logits"])
     assert toy.equal(*found)
 
 

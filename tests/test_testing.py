@@ -14,6 +14,7 @@ from PIL import Image
 from msdkit.feature_store import FeatureStoreWriter
 from msdkit.registry import DATASETS, LOSSES, MASKINGS, METRICS, MODELS, PROCESSORS, WEIGHTINGS
 from msdkit.testing import (
+    WIDTH,
     check_dataset,
     check_loss,
     check_masking,
@@ -36,6 +37,13 @@ NODES: dict[str, list[dict[str, Any]]] = {
     "kl": [{"name": "kl"}, {"name": "kl", "temperature": 4.0}],
     "sigmoid_kl": [{"name": "sigmoid_kl", "temperature": 2.0}],
     "cross_entropy": [{"name": "cross_entropy", "label_smoothing": x} for x in (0.0, 0.1)],
+    "fitnet": [{"name": "fitnet", "feature": feature} for feature in ("pooled", "hidden")],
+    "tinybert": [
+        {"name": "tinybert"},
+        {"name": "tinybert", "embedding": 0.0, "heads": "mean", "temperature": 2.0},
+        {"name": "tinybert", "hidden": 0.0, "attention": 0.0, "prediction": 0.0},
+    ],
+    "minilm": [{"name": "minilm", "heads": heads} for heads in ("match", "mean")],
     "saliency": SALIENCY,
     "control": [
         {"name": "control", "kind": kind, "of": of}
@@ -72,10 +80,11 @@ def cases(registry: Any) -> list[Any]:
 
 @pytest.mark.parametrize("node", cases(LOSSES))
 def test_losses(node):
-    loss = LOSSES.build(node)
-    for task in getattr(loss, "task_kinds", TASKS):
-        check_loss(loss, task=task)
-        check_loss(loss, task=task, num_classes=2)
+    widths = {"student_dim": WIDTH, "teacher_dim": WIDTH}
+    for task in LOSSES.get(node["name"]).task_kinds:
+        for num_classes in (4, 2):
+            context = {"num_classes": num_classes, "train_size": 8, "task": task, **widths}
+            check_loss(LOSSES.build(node, **context), task=task, num_classes=num_classes)
 
 
 @pytest.mark.parametrize("node", cases(WEIGHTINGS))
@@ -142,6 +151,7 @@ LABELS: dict[str, list[Any]] = {
     "single_label": ["yes", "no"],
     "multi_label": [["yes", "no"], []],
     "soft_target": [{"yes": 0.3}, {"no": 1.0, "yes": 0.5}],
+    "regression": [{"yes": 2.5, "no": -1}, [0.0, 1e4]],
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -62,22 +63,64 @@ def test_broken_losses(loss, message):
         check_loss(loss)
 
 
+class OnFeatures(Distill):
+    """The mean squared gap of features, without a look at the mask unless `masked`."""
+
+    masked = True
+
+    def forward(self, student: ModelOutput, teacher: ModelOutput, labels: Any) -> Any:
+        total = 0.0
+        for name, mine in student.features.items():
+            gap = (mine - teacher.features[name].detach()).pow(2)
+            if self.masked and name != "pooled":
+                shape = (len(mine), *(1 for _ in gap.shape[1:-2]), -1, 1)
+                gap = gap * student.mask.view(shape)
+            total = total + gap.flatten(1).mean(1)
+        return total
+
+
+class OverViews(Distill):
+    scope = "views"
+
+    def forward(self, student: Any, teacher: Any, labels: Any) -> Any:
+        assert list(student) == list(teacher) == ["multimodal", "text", "image"]
+        return sum(self.formula(student[v].logits, teacher[v].logits) for v in student)
+
+
 def test_losses_on_features_and_over_all_views():
-    class OnFeatures(Distill):
-        needs = ("pooled", "hidden.1")
+    needs = ("pooled", "hidden.0", "hidden", "attention", "value")
+    check_loss(OnFeatures(None, divergence=True, needs=needs))
+    check_loss(OverViews(lambda s, t: (s - t.detach()).pow(2).mean(1), divergence=True))
+    with pytest.raises(AssertionError, match="sends a gradient to the teacher"):
+        check_loss(OverViews(lambda s, t: (s - t).pow(2).mean(1)))
+
+
+@pytest.mark.parametrize("need", ["hidden", "hidden.0", "attention", "value"])
+def test_a_loss_must_not_read_padding(need):
+    with pytest.raises(AssertionError, match=rf"reads '{need}.*' at padding"):
+        check_loss(OnFeatures(None, masked=False, needs=(need,)))
+
+
+def test_a_loss_must_survive_an_example_of_padding_alone():
+    class Mean(Distill):
+        needs = ("hidden",)
 
         def forward(self, student: ModelOutput, teacher: ModelOutput, labels: Any) -> Any:
-            gaps = [student.features[n] - teacher.features[n].detach() for n in self.needs]
-            return sum(gap.pow(2).flatten(1).mean(1) for gap in gaps)
+            sums = (student.features["hidden.2"] * student.mask[..., None]).sum((1, 2))
+            return sums / student.mask.sum(1)
 
-    class OverViews(Distill):
-        scope = "views"
+    with pytest.raises(AssertionError, match=r"is not finite .*, one example all padding"):
+        check_loss(Mean(None))
 
-        def forward(self, student: Any, teacher: Any, labels: Any) -> Any:
-            return super().forward(student["multimodal"], teacher["multimodal"], labels)
 
-    check_loss(OnFeatures(None, divergence=True))
-    check_loss(OverViews(lambda s, t: (s - t.detach()).pow(2).mean(1), divergence=True))
+def test_a_loss_may_warn_at_a_batch_of_one():
+    class Warns(Distill):
+        def forward(self, student: ModelOutput, teacher: ModelOutput, labels: Any) -> Any:
+            if len(student.logits) == 1:
+                warnings.warn("needs two examples", stacklevel=2)
+            return super().forward(student, teacher, labels)
+
+    check_loss(Warns(lambda s, t: (s - t.detach()).pow(2).mean(1)))
 
 
 class Weigh(nn.Module):

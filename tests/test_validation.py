@@ -167,20 +167,20 @@ RULES: list[tuple[dict[str, Any], str, str]] = [
     (
         {**data(task="multi_label")},
         "distill.0.name",
-        "loss 'kl' is for single_label and this data set is multi_label; for it: sigmoid_kl",
+        "loss 'kl' is for single_label and this data set is multi_label; for it: attention_",
     ),
     (
         {"distill": ["sigmoid_kl"]},
         "distill.0.name",
         "loss 'sigmoid_kl' is for multi_label, soft_target and this data set is single_label; "
-        "for it: kl",
+        "for it: attention_transfer, crd, dist, dkd, fitnet, interaction, jsd, kd, kl, ",
     ),
     ({"task": "bce"}, "task.name", "loss 'bce' is for multi_label and this data set is single_"),
-    ({"task": "kl"}, "task.name", "'kl' is a distill loss; task losses: bce, cross_entropy, soft_"),
+    ({"task": "kl"}, "task.name", "'kl' is a distill loss; task losses: bce, cross_entropy, mse, soft_"),
     (
         {"distill": ["cross_entropy"]},
         "distill.0.name",
-        "'cross_entropy' is a task loss; distill losses: kl, sigmoid_kl",
+        "'cross_entropy' is a task loss; distill losses: attention_transfer, crd, dist",
     ),
     (
         {"distill": [{"name": "kl", "views": ["without_smell"]}]},
@@ -312,14 +312,84 @@ def bare(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_what_losses_and_maskings_need_of_models(bare, check):
-    given = problems(check({"student": "bare_x", "distill": ["hidden_x"], "masking": "mask_token"}))
-    assert given == {
-        "student": "losses need hidden.1, pooled; model 'bare_x' gives (none)",
-        "student.name": "model 'bare_x' is for multi_label, not single_label",
-        "train.teacher_cache": "losses need hidden.1, pooled, and the cache holds logits alone; "
-        "set it to false",
-        "masking": "the student 'bare_x' has no mask_token",
-    }
+    changes = {"student": "bare_x", "distill": ["hidden_x"], "masking": "mask_token"}
+    found = check({**changes, "train": {"modality_dropout": 0.1}})
+    told = [(p.path, p.message) for p in found.problems]
+    assert told == [
+        ("student", "losses need hidden.1, pooled; model 'bare_x' gives no features"),
+        (
+            "train.modality_dropout",
+            "distill.0 read hidden.1, and dropout leaves no common sequence of positions; losses "
+            "may then read logits and pooled alone",
+        ),
+        (
+            "student.name",
+            "losses read hidden.1, so both models must read the same sequence, and 'bare_x' does "
+            "not lay it out as the teacher 'visual_bert' does",
+        ),
+        ("student.name", "model 'bare_x' is for multi_label, not single_label"),
+        ("masking", "the student 'bare_x' has no mask_token"),
+    ]
+    live = "distill.0 read hidden.1, which the cache does not hold (it holds logits and pooled), "
+    assert [(n.path, n.message) for n in found.notes if n.path.startswith("train")] == [
+        ("train.teacher_cache", f"{live}so the teacher runs live at each step")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "path", "message"),
+    [
+        ({"distill": [{"name": "kl", "layers": "last"}]}, "distill.0.layers", "loss 'kl' reads no"),
+        (
+            {"distill": [{"name": "pkd", "layers": "first"}]},
+            "distill.0.layers",
+            "expected 'uniform' or 'last' or list of (list of (int > 0)) or null, got 'first'",
+        ),
+        (
+            {
+                "distill": ["pkd"],
+                "student": {
+                    "name": "fusion_transformer",
+                    "processors": {"text": {"name": "words", "vocab_size": 50}},
+                },
+                "teacher": {"name": "fusion_transformer", "processors": {"text": "words"}},
+            },
+            "student.processors.text",
+            "losses read hidden, so both models must read the same sequence, and the teacher reads "
+            "text by {'name': 'words'}; set `teacher_processors: true` in the student",
+        ),
+        ({"student": "multi_teacher"}, "student.teachers", "model 'multi_teacher' needs 'teachers'"),
+        (
+            {"student": {"name": "multi_teacher", "teachers": []}},
+            "student.name",
+            "'multi_teacher' stands for teachers alone",
+        ),
+        (
+            {"teacher": {"name": "multi_teacher", "teachers": ["fusion_transformr"]}},
+            "teacher.teachers.0.name",
+            "unknown model 'fusion_transformr'. Did you mean 'fusion_transformer'",
+        ),
+        (
+            {"teacher": {"name": "multi_teacher", "teachers": [{"run": "x"}]}, "distill": ["sp"]},
+            "teacher",
+            "losses need pooled; model 'multi_teacher' gives no features",
+        ),
+        (
+            {"weighting": {"name": "learned"}, "train": {"held_out": 0.0}},
+            "train.held_out",
+            "weighting 'learned' learns from training examples that are held out; leave it unset",
+        ),
+        (
+            {"teacher": {"name": "fusion_transformer", "teacher_processors": True}},
+            "teacher.teacher_processors",
+            "there is no teacher to read like",
+        ),
+    ],
+)  # fmt: skip
+def test_features_teachers_and_held_out_examples(check, changes, path, message):
+    found = problems(check(changes))
+    assert set(found) == {path}
+    assert found[path].startswith(message)
 
 
 # Notes: what is yet to be made

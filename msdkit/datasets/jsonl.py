@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from msdkit.datasets.fields import Field, parse_fields, read_field
-from msdkit.datasets.labels import LabelReader, found_labels
+from msdkit.datasets.labels import LabelReader, found_labels, found_targets
 from msdkit.datasets.records import Records
 from msdkit.errors import DataError, listing, suggest
 from msdkit.registry import DATASETS
-from msdkit.types import Example
+from msdkit.types import Example, Task
 
 __all__ = ["ExampleFile", "Jsonl", "read_examples"]
 
@@ -72,8 +72,11 @@ class Jsonl:
     integers `[L]`, in the row or in an `.npy` file of the folder. `{name: COLUMN}` for short: text,
     but a modality called `image`, `features` or `array` is just that.
     label: its column; a class or an integer (single_label), a list of classes (multi_label),
-    {class: score} or a list of scores (soft_target). Only the test split may lack labels.
-    labels: the classes, in the order of the logits; by default those found in train, sorted.
+    {class: score} or a list of scores (soft_target), or a finite number, {target: number} or a list
+    of numbers (regression; scaled to about unit variance they are learned best). Only the test
+    split may lack labels.
+    labels: the classes, in the order of the logits; by default those found in train, sorted. In
+    regression the targets; by default the first label's keys, sorted, or the column's name.
     id: its column; where it is absent, the line number.
 
     A trained model keeps `fields` and `id_column`: files for prediction have the same columns.
@@ -90,15 +93,16 @@ class Jsonl:
         label: str = "label",
         id: str = "id",
         labels: list[str] | None = None,
-        task: Literal["single_label", "multi_label", "soft_target"] = "single_label",
+        task: Task = "single_label",
     ) -> None:
-        self.folder, self.task, self.id_column = Path(folder), task, id
+        self.folder, self.id_column = Path(folder), id
+        self.task: Task = task
         fields = parse_fields(modalities)
         self.fields = {name: asdict(field) for name, field in fields.items()}
         self.modalities: dict[str, str] = {name: field.type for name, field in fields.items()}
         self._files, self._label = files or {}, label
         path = self._path(split)
-        self.label_names = labels or found_labels(self._train_labels(), task)
+        self.label_names = labels or self._found_names()
         self._examples = ExampleFile(
             path,
             fields,
@@ -135,6 +139,11 @@ class Jsonl:
                 f"set `folder`, or `files: {{{split}: NAME}}`"
             )
         return path
+
+    def _found_names(self) -> list[str]:
+        if self.task == "regression":
+            return found_targets(next(self._train_labels())[0], self._label)
+        return found_labels(self._train_labels(), self.task)
 
     def _train_labels(self) -> Iterator[tuple[Any, str]]:
         records = Records(self._path("train"))

@@ -1,9 +1,9 @@
-"""Labels of a row -> class index, multi-hot or soft targets."""
+"""Labels of a row -> class index, multi-hot, soft targets or numbers."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ _FORMS = {
 
 
 class LabelReader:
-    """Encodes labels as integers (single_label) or float32 `[C]` (multi-hot, soft targets).
+    """Encodes labels as integers (single_label) or else as float32 `[C]`.
 
     An integer is a class's name where one of the classes is called by a number, else its index.
     """
@@ -36,6 +36,8 @@ class LabelReader:
         """The label as models read it."""
         if self.task == "single_label":
             return self._class(value, where)
+        if self.task == "regression":
+            return self._numbers(value, where)
         target = np.zeros(len(self.names), dtype=np.float32)
         if self.task == "multi_label":
             if not isinstance(value, list):
@@ -46,6 +48,12 @@ class LabelReader:
             index = name if isinstance(name, int) else self._class(name, where)
             target[index] = _score(score, where)
         return target
+
+    def _numbers(self, value: Any, where: str) -> np.ndarray:
+        try:
+            return encode_numbers(value, self.names)
+        except DataError as error:
+            raise DataError(f"{where}: {error}") from error
 
     def _class(self, value: Any, where: str) -> int:
         if not isinstance(value, str | int):
@@ -59,6 +67,36 @@ class LabelReader:
             f"{where}: unknown label {value!r}. {suggest(name, self.names)}"
             f"Known: {listing(self.names)}"
         )
+
+
+def encode_numbers(label: Any, names: Sequence[str]) -> np.ndarray:
+    """float32 `[C]` of a regression label: {target: number}, C numbers, or one where C = 1."""
+    if isinstance(label, Mapping):
+        if set(label) != set(names):
+            raise DataError(f"expected numbers for {listing(names)}; got them for {listing(label)}")
+        label = [label[name] for name in names]
+    try:
+        given = np.asarray(label)
+        numbers = given.dtype.kind in "iuf" and given.ndim <= 1
+    except ValueError:  # lists of unequal lengths
+        numbers = False
+    if not numbers or given.size != len(names):
+        count = f"{len(names)} numbers ({listing(names)})" if len(names) > 1 else "a number"
+        raise DataError(f"expected {count}, got {label!r:.80}")
+    with np.errstate(over="ignore"):  # beyond float32 is not finite
+        row = given.reshape(-1).astype(np.float32)
+    wrong = np.flatnonzero(~np.isfinite(row))
+    if wrong.size:
+        name, found = names[wrong[0]], given.reshape(-1)[wrong[0]]
+        raise DataError(f"expected a finite float32 number for '{name}', got {found}")
+    return row
+
+
+def found_targets(label: Any, column: str) -> list[str]:
+    """The targets of a regression label: its keys, the positions of a list, or the column."""
+    if label and isinstance(label, Mapping):
+        return sorted(label)
+    return [str(i) for i in range(len(label))] if label and isinstance(label, list) else [column]
 
 
 def found_labels(values: Iterable[tuple[Any, str]], task: Task) -> list[str]:

@@ -18,7 +18,8 @@ def dataset_stats(
 ) -> dict[str, Any]:
     """{split: {count, labels: {name: n}, modalities: {name: statistics}}}.
 
-    Labels are counted (soft targets summed; "(none)" counts examples without one). Text: distinct
+    Labels are counted (soft targets summed; "(none)" counts examples without one); regression's
+    numbers have mean, sd, min, p5, p50, p95 and max for each target. Text: distinct
     texts, and mean, p5, p50, p95 and max of the number of words. Other files and keys: distinct
     ones. Arrays: the mean number of rows.
     """
@@ -30,6 +31,9 @@ def example_label(dataset: Any, example: Example) -> str:
     names = dataset.label_names
     if example.label is None:
         return "(none)"
+    if _task(dataset) == "regression":
+        numbers = zip(names, _numbers(example.label, names), strict=True)
+        return ", ".join(f"{name} {number:.4g}" for name, number in numbers)
     if isinstance(example.label, int | np.integer):
         return str(names[example.label])
     scores = np.asarray(example.label)
@@ -38,24 +42,54 @@ def example_label(dataset: Any, example: Example) -> str:
 
 
 def _split_stats(dataset: Any) -> dict[str, Any]:
-    labels: Counter[str] = Counter()
+    labels: list[Any] = []
     values: dict[str, list[Any]] = {name: [] for name in dataset.modalities}
     for index in range(len(dataset)):
         example = dataset[index]
-        for name, amount in _label_counts(dataset.label_names, example.label):
-            labels[name] += amount
+        labels.append(example.label)
         for name in dataset.modalities:
             raw = example.raw[name]
             values[name].append(str(raw) if isinstance(raw, str | Path) else len(raw))
-    order = [*dataset.label_names, "(none)"]
+    summary = _number_stats if _task(dataset) == "regression" else _label_counts
     return {
         "count": len(dataset),
-        "labels": {name: labels[name] for name in order if labels[name]},
+        "labels": summary(dataset.label_names, labels),
         "modalities": {n: _modality_stats(k, values[n]) for n, k in dataset.modalities.items()},
     }
 
 
-def _label_counts(names: Sequence[str], label: Any) -> Iterator[tuple[str, Any]]:
+def _task(dataset: Any) -> str:
+    return getattr(dataset, "task", "single_label")
+
+
+def _numbers(label: Any, names: Sequence[str]) -> np.ndarray:
+    given = [label[name] for name in names] if isinstance(label, Mapping) else label
+    return np.atleast_1d(np.asarray(given, dtype=np.float64))
+
+
+def _number_stats(names: Sequence[str], labels: Sequence[Any]) -> dict[str, Any]:
+    """{target: statistics}; sd divides by n − 1"""
+    rows = [_numbers(label, names) for label in labels if label is not None]
+    found: dict[str, Any] = {}
+    for name, column in zip(names, np.array(rows).T, strict=bool(rows)):
+        found[name] = {"mean": float(column.mean())}
+        if len(column) > 1:
+            found[name]["sd"] = float(column.std(ddof=1))
+        marks = {"min": 0, "p5": 5, "p50": 50, "p95": 95, "max": 100}
+        found[name] |= {mark: float(np.percentile(column, q)) for mark, q in marks.items()}
+    lacking = len(labels) - len(rows)
+    return {**found, "(none)": lacking} if lacking else found
+
+
+def _label_counts(names: Sequence[str], labels: Sequence[Any]) -> dict[str, Any]:
+    """{class: how often, or the sum of its scores} of those that occur"""
+    counts: Counter[str] = Counter()
+    for label in labels:
+        counts.update(dict(_amounts(names, label)))
+    return {name: counts[name] for name in (*names, "(none)") if counts[name]}
+
+
+def _amounts(names: Sequence[str], label: Any) -> Iterator[tuple[str, Any]]:
     if label is None:
         yield "(none)", 1
     elif isinstance(label, int | np.integer):

@@ -32,7 +32,9 @@ def normal(*shape: int, seed: int = 0) -> Tensor:
 
 
 def labels_of(task: Task, count: int, num_classes: int) -> Tensor:
-    """int [B], or float [B, C] in {0, 1} or [0, 1]; every class occurs if B >= C"""
+    """int [B], or float [B, C] in {0, 1}, [0, 1] or anywhere; every class occurs if B >= C"""
+    if task == "regression":
+        return normal(count, num_classes, seed=2)
     index = torch.arange(count) % num_classes
     if task == "single_label":
         return index

@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from msdkit.types import WeightingInput
 
+# What a wrapper answers as the weighting inside does, where it has no answer of its own
+HANDED_ON = frozenset(
+    {"teacher_views", "validate", "fit", "update", "interval", "task_kinds"}
+    | {"per_step", "learning"}
+)
+
 
 class Weighting(nn.Module):
-    """How much each view counts, for each example."""
+    """How much each view counts, for each example.
+
+    Optional beside these methods: `fit(teacher_logits, labels, ids)`, called once over the training
+    set; `update(distiller, batch, held_out)`, called before every `interval`-th step with examples
+    set aside from training, and `learning`, true inside of it; `task_kinds`, where not all are
+    served. per_step: the weights change with the step: its number, its losses or its student.
+    """
+
+    per_step: ClassVar[bool] = False
 
     def teacher_views(self, modalities: Sequence[str]) -> list[str]:
         """Views of the teacher that are needed beyond the distilled ones."""
@@ -22,3 +37,14 @@ class Weighting(nn.Module):
     def forward(self, inputs: WeightingInput) -> Tensor:
         """WeightingInput -> [B, V], detached, >= 0; column 0 is the multimodal view"""
         raise NotImplementedError
+
+
+class Wrapper(nn.Module):
+    """A weighting around another, `of`; it has the optional hooks that the inner one has."""
+
+    def __init__(self, of: nn.Module) -> None:
+        super().__init__()
+        self.of = of
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.of, name) if name in HANDED_ON else super().__getattr__(name)

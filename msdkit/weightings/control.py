@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Literal
 
@@ -12,18 +11,28 @@ from torch import Tensor, nn
 from msdkit.errors import ConfigError
 from msdkit.registry import WEIGHTINGS
 from msdkit.types import WeightingInput
-from msdkit.weightings.base import Weighting
+from msdkit.weightings.base import Wrapper
 
 CHUNK = 8192  # examples weighed at once
 
 
 @WEIGHTINGS.register("control")
-class Control(Weighting):
-    """The mean, or a seeded shuffle over the training set, of another weighting's weights.
+class Control(Wrapper):
+    """As much weight as another weighting gives, with no choice per example.
 
-    kind "mean": every example gets the training mean of `of`'s weights per view: as much loss, no
-    choice per example. "shuffle": every example gets another one's weights: the same distribution,
-    no relation to the example. `of` must be a function of the teacher's answers and the labels.
+    Formula: with the weights u of `of`, kind mean: w_iv = (1/N) Σ_j u_jv; kind shuffle:
+    w_iv = u_π(i)v, one permutation π for all views. Over the training set of N examples, π drawn
+    once from the seed, where u is a function of the teacher's answers and the labels. A weighting
+    that changes with the step (learned, schedule, or a plugin that reads the step's losses or the
+    student) is averaged or shuffled within the batch of N, π drawn from the seed and the step.
+
+    of is any weighting; seed belongs to the shuffle. A weighting that learns goes on to learn as if
+    it stood alone: inside of its updates the control is not there.
+
+    When: Beside every weighting per example. Only what it gains over `mean` comes from choosing
+    between examples; `shuffle` also keeps the spread of its weights.
+
+    Source: msdkit's own, a permutation control.
     """
 
     def __init__(
@@ -33,20 +42,12 @@ class Control(Weighting):
         kind: Literal["mean", "shuffle"] = "mean",
         seed: int = 0,
     ) -> None:
-        super().__init__()
-        self.of, self.kind, self.seed = of, kind, seed
+        super().__init__(of)
+        self.kind, self.seed = kind, seed
         self._train: tuple[dict[str, Tensor], Tensor, list[str]] | None = None
         self._rows: dict[str, int] = {}
         self._table: Tensor | None = None
-
-    def teacher_views(self, modalities: Sequence[str]) -> list[str]:
-        hook = getattr(self.of, "teacher_views", None)
-        return hook(modalities) if hook else []
-
-    def validate(self, views: Sequence[str]) -> None:
-        hook = getattr(self.of, "validate", None)
-        if hook:
-            hook(views)
+        self._in_batch = bool(getattr(of, "per_step", False))
 
     def fit(self, teacher_logits: dict[str, Tensor], labels: Tensor, ids: list[str]) -> None:
         """Remember the training set; the weights over it are computed at the first step."""
@@ -58,8 +59,13 @@ class Control(Weighting):
 
     def forward(self, inputs: WeightingInput) -> Tensor:
         """WeightingInput -> [B, V]"""
-        if self._table is None:
+        if getattr(self.of, "learning", False):
+            return self.of(inputs)
+        if self._table is None and not self._in_batch:
             self._table = self._weigh_training_set(inputs)
+            self._in_batch = self._table is None
+        if self._table is None:
+            return self._within(self.of(inputs), inputs.step)
         table = self._table.to(inputs.losses)
         if self.kind == "mean":
             return table.mean(0).expand(len(inputs.ids), -1)
@@ -68,30 +74,43 @@ class Control(Weighting):
             raise ConfigError(f"control: example '{unknown[0]}' is not in the training set")
         return table[[self._rows[key] for key in inputs.ids]]
 
-    def _weigh_training_set(self, inputs: WeightingInput) -> Tensor:
+    def _within(self, weights: Tensor, step: int) -> Tensor:
+        """[B, V] -> [B, V]: averaged or shuffled over the batch"""
+        if self.kind == "mean":
+            return weights.mean(0).expand_as(weights)
+        return weights[_permutation(len(weights), self.seed, step)]
+
+    def _weigh_training_set(self, inputs: WeightingInput) -> Tensor | None:
+        """[N, V], or None where the weights are no function of the teacher and the labels alone"""
         if self._train is None:
             raise ConfigError("control: call fit(teacher_logits, labels, ids) over train first")
-        logits, labels, ids = self._train
-        device, parts = inputs.losses.device, []
-        for start in range(0, len(ids), CHUNK):
-            part = slice(start, start + CHUNK)
-            n = len(ids[part])
-            chunk = replace(
-                inputs,
-                teacher_logits={v: x[part].to(device) for v, x in logits.items()},
-                student_logits={},
-                losses=inputs.losses.new_full((n, len(inputs.views)), torch.nan),
-                labels=labels[part].to(device),
-                ids=ids[part],
-            )
-            parts.append(self.of(chunk).detach().float().cpu())
+        parts = [
+            self.of(self._training_part(inputs, start)).detach().float().cpu()
+            for start in range(0, len(self._train[2]), CHUNK)
+        ]
         table = torch.cat(parts)
         if not table.isfinite().all():
-            raise ConfigError(
-                "control: the wrapped weighting must depend only on the teacher's answers and the "
-                "labels; it also used the losses of the step"
-            )
-        if self.kind == "shuffle":
-            order = torch.randperm(len(table), generator=torch.Generator().manual_seed(self.seed))
-            table = table[order]
-        return table
+            return None
+        return table[_permutation(len(table), self.seed)] if self.kind == "shuffle" else table
+
+    def _training_part(self, inputs: WeightingInput, start: int) -> WeightingInput:
+        """What is known of some training examples before any step; the rest is not a number."""
+        assert self._train is not None
+        logits, labels, ids = self._train
+        part, device = slice(start, start + CHUNK), inputs.losses.device
+        teachers = {v: x[part].to(device) for v, x in logits.items()}
+        return replace(
+            inputs,
+            teacher_logits=teachers,
+            student_logits={
+                v: torch.full_like(teachers["multimodal"], torch.nan) for v in inputs.views
+            },
+            losses=inputs.losses.new_full((len(ids[part]), len(inputs.views)), torch.nan),
+            labels=labels[part].to(device),
+            ids=ids[part],
+        )
+
+
+def _permutation(count: int, seed: int, step: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed((seed + step * 1_000_003) % 2**63)
+    return torch.randperm(count, generator=generator)

@@ -27,20 +27,27 @@ Score = Literal["kl", "loss", "margin"]
 class Saliency(Weighting):
     """Weights per example from the teacher's dependence on each modality.
 
-    by: "removal": r_m(x) = D(teacher(x) ‖ teacher(x without m)), large = salient,
-    s_m = max(0, r_m); "fidelity": f_m(x) = D(teacher(x) ‖ teacher(only m)), small = m alone
-    explains the answer, s_m = −f_m.
-    score: D is "kl" (nats), "loss" (task loss without minus with, nats; may be negative) or
-    "margin" (the label's logit margin with minus without).
-    map: from the score to the weight at `temperature` τ. removal: "tanh" tanh(s/τ), "sigmoid"
-    2σ(s/τ) − 1, "exp" 1 − exp(−s/τ), "softmax" over the single views; fidelity: "exp"
-    exp(min(s, 0)/τ), so that a modality which alone does better than all together counts 1, and
-    "softmax". None: "tanh" for removal, "exp" for fidelity.
-    scale multiplies the weights; multimodal is the constant weight w_0 of the multimodal view.
+    Formula: w_im = scale · g(s_im / τ), w_i0 = multimodal.
+    by removal: r_m(x) = D(teacher(x) ‖ teacher(x without m)), large = salient, s_m = max(0, r_m);
+    by fidelity: f_m(x) = D(teacher(x) ‖ teacher(only m)), small = m alone explains the answer,
+    s_m = −f_m. The map g is for removal tanh(s), 2σ(s) − 1 (sigmoid), 1 − exp(−s) (exp) or the
+    softmax over the single views; for fidelity exp(min(s, 0)) (exp), so that a modality which alone
+    does better than all together counts 1, or the softmax.
 
-    A view of several modalities is scored like one modality made of them. That weights per example
-    come from the teacher's saliency is from the abstract of Jin et al., Findings of EMNLP 2021
-    (arXiv 2101.01881); the divergences, the maps and their defaults are msdkit's.
+    score: D is "kl" (nats; half the squared difference for regression), "loss" (task loss without
+    minus with; may be negative) or "margin" (the label's logit margin with minus without). map:
+    None is tanh for removal, exp for fidelity. temperature is τ. normalize "per_example": the
+    single views' weights of an example are divided by their sum (equal shares where all are 0)
+    before scale multiplies them. multimodal is the constant weight w_0 of the multimodal view. A
+    view of several modalities is scored like one modality made of them.
+
+    When: Examples differ in which modality they depend on. It needs a teacher whose answers to
+    incomplete examples mean something: look at its own accuracy per view, and compare with
+    control, which gives as much weight with no choice per example.
+
+    Source: Jin et al., Modality-specific Distillation, Findings of EMNLP 2021 (arXiv 2101.01881):
+    that weights per example come from the teacher's saliency is from its abstract; the
+    divergences, the maps and their defaults are msdkit's.
     """
 
     def __init__(
@@ -52,6 +59,7 @@ class Saliency(Weighting):
         temperature: PositiveFloat = 1.0,
         scale: NonNegativeFloat = 1.0,
         multimodal: NonNegativeFloat = 1.0,
+        normalize: Literal["none", "per_example"] = "none",
     ) -> None:
         super().__init__()
         if by == "fidelity" and map in ("tanh", "sigmoid"):
@@ -61,6 +69,7 @@ class Saliency(Weighting):
         self.by, self.score = by, score
         self.map = map or ("tanh" if by == "removal" else "exp")
         self.temperature, self.scale, self.multimodal = temperature, scale, multimodal
+        self.normalize = normalize
 
     def teacher_views(self, modalities: Sequence[str]) -> list[str]:
         """Each modality alone and, by removal of one of three or more, each left out."""
@@ -101,11 +110,22 @@ class Saliency(Weighting):
         s = scores / self.temperature
         if self.map == "softmax":
             return s.softmax(dim=1)
+        weights = self._each(s)
+        return shares(weights) if self.normalize == "per_example" else weights
+
+    def _each(self, s: Tensor) -> Tensor:
         if self.by == "fidelity":
             return s.clamp_max(0).exp()
         if self.map == "exp":
             return -torch.expm1(-s)
         return s.tanh() if self.map == "tanh" else 2 * s.sigmoid() - 1
+
+
+def shares(weights: Tensor) -> Tensor:
+    """[B, M], >= 0 -> [B, M] with rows that sum to 1; equal shares where all are 0"""
+    total = weights.sum(dim=1, keepdim=True)
+    equal = torch.full_like(weights, 1 / weights.shape[1])
+    return torch.where(total > 0, weights / total.where(total > 0, 1), equal)
 
 
 def _logits_of(

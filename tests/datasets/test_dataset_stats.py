@@ -12,6 +12,7 @@ from PIL import Image
 from msdkit.datasets import sheet
 from msdkit.datasets.stats import contact_sheet, dataset_stats, example_label
 from msdkit.errors import DataError
+from msdkit.tables import print_stats
 from msdkit.types import Example
 
 
@@ -32,7 +33,9 @@ class Toy:
             "index": [0, 0, 1, 0, None][index],
             "hot": np.array([1, index % 2], dtype=np.float32),
             "soft": np.array([0.25, 0.5], dtype=np.float32),
+            "numbers": [1.5, 2.5, 3.5, 4.5, None][index],
         }
+        forms["none"] = None
         raw = {"text": " ".join(["w"] * (index + 1)), "audio": np.zeros((index, 2), np.float32)}
         return Example(str(index), raw, forms[self.kind])
 
@@ -51,6 +54,23 @@ def test_stats_by_hand() -> None:
 def test_stats_of_vector_labels() -> None:
     assert dataset_stats(Toy, {"kind": "hot"}, ["val"])["val"]["labels"] == {"a": 5, "b": 2}
     assert dataset_stats(Toy, {"kind": "soft"}, ["val"])["val"]["labels"] == {"a": 1.25, "b": 2.5}
+
+
+def test_stats_of_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    class Numbers(Toy):
+        task, label_names = "regression", ["score"]
+
+    stats = dataset_stats(Numbers, {"kind": "numbers"}, ["train"])
+    found = stats["train"]["labels"]
+    score = {"mean": 3.0, "sd": (5 / 3) ** 0.5, "min": 1.5, "p50": 3.0, "max": 4.5}
+    assert {k: found["score"][k] for k in score} == pytest.approx(score)
+    assert found["score"]["p5"] == pytest.approx(1.65)  # 0.05 of three steps from the first
+    assert found["(none)"] == 1
+    print_stats("numbers", stats)
+    assert "mean: 3.00" in capsys.readouterr().out
+    assert example_label(Numbers("train"), Example("x", {}, {"score": 0.25})) == "score 0.25"
+    unlabelled = dataset_stats(Numbers, {"kind": "none"}, ["test"])
+    assert unlabelled["test"]["labels"] == {"(none)": 5}
 
 
 def test_labels_in_words() -> None:

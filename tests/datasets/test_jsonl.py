@@ -123,6 +123,39 @@ def test_soft_targets(folder: Path) -> None:
     assert load(folder, **params).label_names == ["0", "1", "2"]
 
 
+@pytest.mark.parametrize(
+    ("label", "names", "expected"),
+    [
+        (0.5, ["score"], [0.5]),
+        ({"b": 1, "a": -2.5}, ["a", "b"], [-2.5, 1]),
+        ([1, 2.5], ["0", "1"], [1, 2.5]),
+    ],
+)
+def test_numbers(folder: Path, label: Any, names: list[str], expected: list[float]) -> None:
+    write(folder / "train.jsonl", [{"text": "x", "score": v} for v in (label, expected)])
+    data = load(folder, modalities={"text": "text"}, task="regression", label="score")
+    assert data.label_names == names
+    assert [e.label.tolist() for e in data] == [expected] * 2
+    assert data[0].label.dtype == np.float32
+
+
+def test_given_targets_decide_the_order(folder: Path) -> None:
+    write(folder / "train.jsonl", [{"text": "x", "label": {"b": 1, "a": -2.5}}])
+    params: dict[str, Any] = {"modalities": {"text": "text"}, "task": "regression"}
+    assert load(folder, **params, labels=["b", "a"])[0].label.tolist() == [1, -2.5]
+    with pytest.raises(
+        DataError, match=r"train\.jsonl:1: expected numbers for b; got them for a, b"
+    ):
+        load(folder, **params, labels=["b"])
+
+
+@pytest.mark.parametrize("label", ["0.5", True, [], {}, [[1]], float("nan"), 1e39])
+def test_labels_that_are_no_numbers(folder: Path, label: Any) -> None:
+    write(folder / "train.jsonl", [{"text": "x", "label": label}])
+    with pytest.raises(DataError, match=r"train\.jsonl:1: expected .*got"):
+        load(folder, modalities={"text": "text"}, task="regression")
+
+
 def test_only_test_may_lack_labels(folder: Path) -> None:
     bare = [{k: v for k, v in row.items() if k != "label"} for row in ROWS]
     for split in ("val", "test"):
