@@ -34,6 +34,7 @@ from msdkit.evaluation import Scores, metric_name, predict, score
 from msdkit.new_model import new_model
 from msdkit.progress import console
 from msdkit.registry import DATASETS, LOSSES, METRICS, MODELS, WEIGHTINGS
+from msdkit.run_folder import training_of
 from msdkit.saved_model import SavedModel, load
 from msdkit.teachers import Teachers, check_teacher, fit_masking, trained_teacher
 from msdkit.terms import Term
@@ -271,6 +272,16 @@ class Experiment:
     def split(self, split: str) -> Split:
         """Examples of one split for evaluation."""
         return Split(self.inputs(split))
+
+    def teachers_training(self) -> list[str]:
+        """How each teacher was trained, in a line."""
+        nodes = teacher_nodes(self.config.teacher).values()
+        return [
+            f"a new {node['name']}"
+            if "name" in node
+            else training_of(teacher_folder(node, self.tiny))
+            for node in nodes
+        ]
 
     def provenance(self) -> dict[str, Any]:
         """What, beside the config, decides a run: the data's content and the teacher's files."""

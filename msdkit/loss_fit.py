@@ -84,7 +84,7 @@ def check_context(report: Any, path: str, cls: Any, given: frozenset[str]) -> bo
 
 
 def check_features(report: Any, values: Node) -> None:
-    """Whether both models give the features that the terms read, and from where the teacher does."""
+    """Whether both models give the features that the terms read, and how the teacher does."""
     needs = dict(_needs(report, values))
     read = {n for found in needs.values() for n in found}
     if not read:

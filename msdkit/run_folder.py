@@ -55,6 +55,26 @@ def differences(config: ExperimentConfig, folder: Path) -> str:
     return "; ".join(shown + (["…"] if len(other) > 5 else []))
 
 
+def training_of(folder: Path) -> str:
+    """How a finished run's model was trained, in one line."""
+    if not (folder / CONFIG).is_file():
+        return f"a model without its run, from {folder}"
+    config = read_config(folder)
+    train, dropout = config.train, config.train.modality_dropout
+    if isinstance(dropout, dict):
+        hidden = ", ".join(f"{m} {p}" for m, p in dropout.items() if p)
+    else:
+        hidden = str(dropout) if dropout else ""
+    length = f"{train.max_steps} steps" if train.max_steps else f"{train.epochs} epochs"
+    losses = " + ".join(term["name"] for term in config.distill)
+    return (
+        f"{config.student['name']} trained for {length}, "
+        + (f"modality dropout {hidden}" if hidden else "without modality dropout")
+        + (f", itself distilled by {losses}" if losses else "")
+        + f", seed {config.seed} ({folder})"
+    )
+
+
 def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
     if isinstance(values, dict):
         parts = [_flat(v, f"{prefix}.{k}" if prefix else str(k)) for k, v in values.items()]

@@ -94,6 +94,7 @@ def conclude(experiment: Experiment) -> dict[str, Any]:
         "label_names": experiment.label_names,
         "metric": experiment.metric,
         "metrics": experiment.metrics,
+        "teachers": experiment.teachers_training(),
         "splits": scores,
         "cost": costs(experiment, splits[-1]),
     }

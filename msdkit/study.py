@@ -124,6 +124,7 @@ def summarise(
         "metric": first["metric"],
         "baseline": baseline,
         "seeds": len(runs[baseline]),
+        "teachers": sorted({t for rs in runs.values() for r in rs for t in r.get("teachers", [])}),
         "methods": {},
         "differences": [],
     }
@@ -235,6 +236,7 @@ def _write(study: Mapping[str, Any], out: Path) -> None:
     tables = study_tables(study)
     write_text(out / "compare.json", json.dumps(study, indent=1))
     text = "\n".join(f"### {title}\n\n{markdown(head, rows)}" for title, head, rows in tables)
+    text += "".join(f"\nTeacher: {line}.\n" for line in study["teachers"])
     write_text(out / "compare.md", text)
     file = io.StringIO()
     writer = csv.writer(file)

@@ -73,6 +73,12 @@ def print_run(results: Mapping[str, Any]) -> None:
         print_views(f"{split}", models)
     rows = [[name, *cost_cells(c)] for name, c in results["cost"].items()]
     print_table("cost at inference", ["model", "parameters", "FLOPs/example", "examples/s"], rows)
+    for line in results.get("teachers", []):
+        print(f"teacher: {line}")
+    for tried in results.get("search", []):
+        print(
+            f"searched: weights {tried['weights']}: {tried['metric']} {tried['value']:.3f} on val"
+        )
     print(f"run folder: {results['run_dir']}")
 
 
@@ -89,6 +95,8 @@ def print_study(study: Mapping[str, Any]) -> None:
     """The comparison and the paired differences."""
     for title, header, rows in study_tables(study):
         print_table(title, header, rows)
+    for line in study["teachers"]:
+        print(f"teacher: {line}")
 
 
 def study_tables(study: Mapping[str, Any]) -> list[tuple[str, list[str], Rows]]:

@@ -57,7 +57,7 @@ def test_layers_are_numbered_as_the_map_pairs_them():
         "hidden.0": 0.0,
     }
     assert given.ids == ["a"]
-    with pytest.raises(ConfigError, match="a loss reads 'value.2', and this output holds hidden"):
+    with pytest.raises(ConfigError, match=r"a loss reads 'value\.2', and this output holds hidden"):
         handed(output, ["value"], [2])
 
 

@@ -176,7 +176,7 @@ RULES: list[tuple[dict[str, Any], str, str]] = [
         "for it: attention_transfer, crd, dist, dkd, fitnet, interaction, jsd, kd, kl, ",
     ),
     ({"task": "bce"}, "task.name", "loss 'bce' is for multi_label and this data set is single_"),
-    ({"task": "kl"}, "task.name", "'kl' is a distill loss; task losses: bce, cross_entropy, mse, soft_"),
+    ({"task": "kl"}, "task.name", "'kl' is a distill loss; task losses: bce, cross_entropy, mse, "),
     (
         {"distill": ["cross_entropy"]},
         "distill.0.name",
@@ -358,7 +358,7 @@ def test_what_losses_and_maskings_need_of_models(bare, check):
             "losses read hidden, so both models must read the same sequence, and the teacher reads "
             "text by {'name': 'words'}; set `teacher_processors: true` in the student",
         ),
-        ({"student": "multi_teacher"}, "student.teachers", "model 'multi_teacher' needs 'teachers'"),
+        ({"student": "multi_teacher"}, "student.teachers", "model 'multi_teacher' needs 'teacher"),
         (
             {"student": {"name": "multi_teacher", "teachers": []}},
             "student.name",

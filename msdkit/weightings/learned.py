@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, ClassVar
 
 import torch
@@ -40,9 +42,8 @@ class Learned(Weighting):
     When: There are enough examples to set some aside, and a view's teacher may be wrong in ways
     that constants do not know. It costs a few per cent to a third more time, by the interval.
 
-    Source: Shu et al., Meta-Weight-Net, NeurIPS 2019 (arXiv 1902.07379), sections 2.1 and 2.2;
-    learned
-    per view by Jin et al., Findings of EMNLP 2021 (arXiv 2101.01881).
+    Source: Shu et al., Meta-Weight-Net, NeurIPS 2019 (arXiv 1902.07379), sections 2.1 and 2.2; one
+    weight per view by Jin et al., Findings of EMNLP 2021 (arXiv 2101.01881).
     """
 
     per_step: ClassVar[bool] = True
@@ -110,7 +111,13 @@ class Learned(Weighting):
         with torch.no_grad():
             ahead = {n: p - self.virtual_lr * gradient[n] for n, p in student.items()}
         meta = meta_gradient(distiller, ahead, held_out)
-        products = directional_derivatives(distiller, student, meta, batch)
+        try:
+            products = directional_derivatives(distiller, student, meta, batch)
+        except NotImplementedError as error:
+            raise ConfigError(
+                "learned: the student or a loss uses an operation that torch has no forward-mode "
+                f"derivative of: {str(error).partition(' because')[0]}"
+            ) from error
         scale = -self.virtual_lr / len(batch)
         self._descend(weights, (scale * products).to(weights.dtype), distiller.step)
 
@@ -187,6 +194,7 @@ def directional_derivatives(
 
     Fused attention has no forward mode: the plain kernel stands in for it.
     """
+    _load_forward_mode()
     with torch.no_grad(), forward_ad.dual_level(), sdpa_kernel(SDPBackend.MATH):
         duals = {
             f"student.{name}": forward_ad.make_dual(p.detach(), direction[name])
@@ -195,6 +203,14 @@ def directional_derivatives(
         output = functional_call(distiller, {**_buffers(distiller), **duals}, (batch,))
         value, tangent = forward_ad.unpack_dual(output.distill)
         return torch.zeros_like(value) if tangent is None else tangent.clone()
+
+
+@cache
+def _load_forward_mode() -> None:
+    """The first dual number makes torch import a part of itself, which warns of itself."""
+    with warnings.catch_warnings(), forward_ad.dual_level():
+        warnings.simplefilter("ignore", FutureWarning)
+        forward_ad.make_dual(torch.zeros(()), torch.zeros(()))
 
 
 def _gradients(loss: Tensor, parameters: Tensors) -> Tensors:

@@ -1,4 +1,4 @@
-"""Weights against loops by hand: saliency, its controls, constants."""
+"""Weights against loops by hand: saliency and constants."""
 
 from __future__ import annotations
 
@@ -7,51 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from weighting_inputs import LABELS, THREE, TWO, N, answers, given
 
 from msdkit.errors import ConfigError
 from msdkit.registry import WEIGHTINGS
-from msdkit.types import View, WeightingInput, default_views, known_views
-
-TWO, THREE = ("text", "image"), ("text", "image", "audio")
-N, C = 5, 4
-
-
-def answers(modalities: Any, seed: int = 0) -> dict[str, Tensor]:
-    """The teacher's logits for every view."""
-    draws = torch.Generator().manual_seed(seed)
-    return {
-        v.name: 2 * torch.randn(N, C, generator=draws, dtype=torch.float64)
-        for v in known_views(modalities)
-    }
-
-
-LABELS: dict[str, Tensor] = {
-    "single_label": torch.tensor([0, 3, 1, 1, 2]),
-    "multi_label": torch.tensor([[1, 0, 0, 1], [0] * 4, [1] * 4, [0, 1, 0, 0], [0, 0, 1, 1]]),
-    "soft_target": torch.tensor(
-        [[0.1, 0.9, 0, 0], [1, 0, 0, 0.3], [0, 0, 0, 0.5], [0.6, 0.2, 0, 0], [0, 0.3, 1, 0]],
-        dtype=torch.float64,
-    ),
-}
-
-
-def given(
-    modalities: Any, task: Any = "single_label", views: list[View] | None = None, **changes: Any
-) -> WeightingInput:
-    views = views or default_views(modalities)
-    values: dict[str, Any] = {
-        "teacher_logits": answers(modalities),
-        "student_logits": {},
-        "losses": torch.ones(N, len(views), dtype=torch.float64),
-        "labels": LABELS[task],
-        "views": views,
-        "ids": [f"id{i}" for i in range(N)],
-        "step": 0,
-        "task": task,
-    }
-    return WeightingInput(**{**values, **changes})
-
+from msdkit.types import View, default_views
 
 # An independent way to the same numbers, one example and class after the other
 
@@ -211,84 +171,3 @@ def test_population_refuses(weights, message):
         WEIGHTINGS.build({"name": "population", "weights": weights})(given(TWO))
 
 
-# Controls, fitted over a training set of N examples
-
-
-def control(kind: str, of: Any = "saliency", **params: Any) -> Any:
-    weighting = WEIGHTINGS.build({"name": "control", "of": of, "kind": kind, **params})
-    train = given(TWO)
-    weighting.fit(train.teacher_logits, train.labels, train.ids)
-    return weighting
-
-
-def batch(rows: list[int]) -> WeightingInput:
-    """Some examples of the training set, with other losses."""
-    whole = given(TWO)
-    return given(
-        TWO,
-        teacher_logits={v: x[rows] for v, x in whole.teacher_logits.items()},
-        labels=whole.labels[rows],
-        ids=[whole.ids[i] for i in rows],
-        losses=torch.full((len(rows), 3), 7.0, dtype=torch.float64),
-    )
-
-
-def test_the_mean_control_gives_everyone_the_mean():
-    mean = WEIGHTINGS.build("saliency")(given(TWO)).mean(0)
-    weights = control("mean")(batch([3, 1]))
-    torch.testing.assert_close(weights, mean.expand(2, -1), rtol=1e-6, atol=1e-6)
-
-
-def rows_of(weights: Tensor) -> list[tuple[float, ...]]:
-    return [tuple(row) for row in weights.float().tolist()]  # as the control keeps them
-
-
-def test_the_shuffle_control_is_a_permutation():
-    own = rows_of(WEIGHTINGS.build("saliency")(given(TWO)))
-    everyone = batch(list(range(N)))
-    shuffled = rows_of(control("shuffle")(everyone))
-    assert sorted(shuffled) == sorted(own)
-    assert shuffled != own
-    order = torch.randperm(N, generator=torch.Generator().manual_seed(0)).tolist()
-    assert shuffled == [own[i] for i in order]
-
-
-def test_the_shuffle_is_seeded_and_belongs_to_the_example():
-    everyone = batch(list(range(N)))
-    first = control("shuffle", seed=1)
-    torch.manual_seed(123)
-    assert rows_of(first(everyone)) == rows_of(control("shuffle", seed=1)(everyone))
-    several = {tuple(rows_of(control("shuffle", seed=s)(everyone))) for s in range(6)}
-    assert len(several) > 1
-    whole = rows_of(first(everyone))
-    assert rows_of(first(batch([4, 0]))) == [whole[4], whole[0]]  # in whatever batch
-
-
-def test_the_control_weighs_large_training_sets_in_parts(monkeypatch):
-    whole = control("shuffle")(batch(list(range(N))))
-    monkeypatch.setattr("msdkit.weightings.control.CHUNK", 2)
-    torch.testing.assert_close(control("shuffle")(batch(list(range(N)))), whole)
-
-
-def test_controls_refuse():
-    with pytest.raises(ConfigError, match=r"control: call fit\(teacher_logits, labels, ids\)"):
-        WEIGHTINGS.build({"name": "control", "of": "saliency"})(given(TWO))
-    stranger = batch([0])
-    stranger.ids[0] = "stranger"
-    with pytest.raises(ConfigError, match="example 'stranger' is not in the training set"):
-        control("shuffle")(stranger)
-
-    class ByLoss(nn.Module):
-        def forward(self, inputs: WeightingInput) -> Tensor:
-            return inputs.losses
-
-    with pytest.raises(ConfigError, match="must depend only on the teacher's answers and the lab"):
-        control("mean", of=ByLoss())(batch([0]))
-
-
-def test_controls_hand_on_what_the_wrapped_weighting_says():
-    wrapped = control("mean")
-    assert wrapped.teacher_views(THREE) == WEIGHTINGS.build("saliency").teacher_views(THREE)
-    constant = control("mean", of={"name": "population", "weights": {"text": 1.0}})
-    with pytest.raises(ConfigError, match="no weight for the distilled view"):
-        constant.validate(["multimodal", "text"])
