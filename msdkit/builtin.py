@@ -6,19 +6,31 @@ from msdkit.registry import REGISTRIES
 
 BUILTIN: dict[str, dict[str, str]] = {
     "models": {
+        "clip_fusion": "msdkit.models.clip_fusion:ClipFusion",
         "fusion_transformer": "msdkit.models.fusion_transformer:FusionTransformer",
         "multi_teacher": "msdkit.models.multi_teacher:MultiTeacher",
+        "uniter": "msdkit.models.uniter:Uniter",
+        "vilt": "msdkit.models.vilt:Vilt",
         "visual_bert": "msdkit.models.visual_bert:VisualBert",
     },
     "datasets": {
+        "clipart_tags": "msdkit.datasets.clipart_tags:ClipartTags",
         "emoji_entail": "msdkit.datasets.emoji_entail:EmojiEntail",
+        "emoji_match": "msdkit.datasets.emoji_match:EmojiMatch",
+        "emoji_vqa": "msdkit.datasets.emoji_vqa:EmojiVqa",
+        "hateful_memes": "msdkit.datasets.hateful_memes:HatefulMemes",
         "jsonl": "msdkit.datasets.jsonl:Jsonl",
+        "mmimdb": "msdkit.datasets.mmimdb:MMIMDb",
+        "snli_ve": "msdkit.datasets.snli_ve:SnliVe",
+        "vqa2": "msdkit.datasets.vqa2:Vqa2",
     },
     "processors": {
         "array": "msdkit.processors.array:Array",
         "features": "msdkit.processors.array:Features",
         "image_encoder": "msdkit.processors.image:ImageEncoder",
         "patches": "msdkit.processors.image:Patches",
+        "pixels": "msdkit.processors.pixels:Pixels",
+        "regions": "msdkit.processors.regions:Regions",
         "text_encoder": "msdkit.processors.text:TextEncoder",
         "tokenizer": "msdkit.processors.text:Tokenizer",
         "words": "msdkit.processors.text:Words",

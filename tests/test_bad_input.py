@@ -171,7 +171,7 @@ def test_bad_config_files(tmp_path: Path, capsys: pytest.CaptureFixture[str], te
     assert "x.yaml" in fails(capsys, "check", config) or not text
 
 
-def test_pickled_weights_are_refused(
+def test_pickled_weights_that_want_to_run_code_are_refused(
     tmp_path: Path, own_cache: Path, toy_teacher: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "pretrained"
@@ -181,7 +181,7 @@ def test_pickled_weights_are_refused(
     (folder / "pytorch_model.bin").write_bytes(b"cos\nsystem\n(S'touch pwned'\ntR.")
     config = toy.write(tmp_path / "x.yaml", {**toy.PLAIN, "run_dir": str(tmp_path / "run")})
     said = fails(capsys, config, f"student.init={{folder: {folder}}}")
-    assert "holds only pickled weights (pytorch_model.bin); accepted: model.safetensors" in said
+    assert "pytorch_model.bin is a pickle that asks for 'os.system'" in said
     assert len(said.splitlines()) == 1
     assert not (tmp_path / "run").exists()
     assert "holds no model" in fails(capsys, config, f"student.init={{folder: {tmp_path}}}")

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import release_formats
 import torch
+from fake_clipart import write_fake_clipart
 from PIL import Image
 
 from msdkit.feature_store import FeatureStoreWriter
@@ -33,6 +35,14 @@ SALIENCY = [
     for map in [*maps, "softmax"]
     for score in ("kl", "loss", "margin")
 ]
+SPECIAL = {"cls_token_id": 31, "sep_token_id": 32, "mask_token_id": 33}
+SMALL = {"layers": 2, "hidden": 8, "heads": 2, "vocab_size": 40, "max_positions": 16, **SPECIAL}
+LAYER = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+WORDS = {"vocab_size": 40, "bos_token_id": 31, "eos_token_id": 32, "projection_size": 8}
+ENCODERS = {
+    "text_config": {**LAYER, **WORDS, "max_position_embeddings": 16},
+    "vision_config": {**LAYER, "image_size": 8, "patch_size": 2},
+}
 NODES: dict[str, list[dict[str, Any]]] = {
     "kl": [{"name": "kl"}, {"name": "kl", "temperature": 4.0}],
     "sigmoid_kl": [{"name": "sigmoid_kl", "temperature": 2.0}],
@@ -53,20 +63,16 @@ NODES: dict[str, list[dict[str, Any]]] = {
     "fusion_transformer": [
         {"name": "fusion_transformer", "hidden": 8, "layers": 2, "heads": 2, "max_length": 16}
     ],
-    "visual_bert": [
-        {
-            "name": "visual_bert",
-            "layers": 2,
-            "hidden": 8,
-            "heads": 2,
-            "vocab_size": 40,
-            "max_positions": 16,
-            "cls_token_id": 31,
-            "sep_token_id": 32,
-            "mask_token_id": 33,
-        }
+    "visual_bert": [{"name": "visual_bert", **SMALL}],
+    "uniter": [{"name": "uniter", **SMALL, "head": head} for head in ("mlp", "transform")],
+    "vilt": [{"name": "vilt", **SMALL, "image_size": 8, "patch": 2}],
+    "clip_fusion": [
+        {"name": "clip_fusion", "hidden": 8, "config": {"model_type": kind, **ENCODERS}}
+        for kind in ("clip", "siglip")
     ],
 }
+# Models of text and image alone, and how wide the image's rows are
+PAIRS = {"visual_bert": 6, "uniter": 12, "vilt": 14, "clip_fusion": 14}
 
 
 def cases(registry: Any) -> list[Any]:
@@ -97,7 +103,9 @@ def test_weightings(node, task):
 @pytest.mark.parametrize("masking", list(MASKINGS))
 @pytest.mark.parametrize("node", cases(MODELS))
 def test_models(node, masking):
-    several = [MODALITIES] if node["name"] == "visual_bert" else [MODALITIES, THREE]
+    several = [MODALITIES, THREE]
+    if node["name"] in PAIRS:
+        several = [{**MODALITIES, "image": Modality("features", PAIRS[node["name"]])}]
     for modalities in several:
         torch.manual_seed(0)
         built = MASKINGS.build(masking)
@@ -116,11 +124,22 @@ def test_metrics(node):
         check_metric(METRICS.build(node, num_classes=4, task=task), task=task)
 
 
-def store(folder: Path) -> str:
-    with FeatureStoreWriter(folder / "store", 3, "fp32") as writer:
+def store(folder: Path, boxes: Any = None) -> str:
+    with FeatureStoreWriter(folder / "store", 3, "fp32", boxes is not None) as writer:
         for key in ("a", "b"):
-            writer.add(key, np.full((2, 3), ord(key), np.float32))
+            writer.add(key, np.full((2, 3), ord(key), np.float32), boxes)
     return str(folder / "store")
+
+
+def pixels(folder: Path) -> str:
+    """A folder that names an image processor."""
+    (folder / "config.json").write_text(
+        '{"model_type": "siglip", "vision_config": {"patch_size": 4}}'
+    )
+    sizes = {"size": {"height": 8, "width": 8}, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    named = {"image_processor_type": "SiglipImageProcessor", **sizes}
+    (folder / "preprocessor_config.json").write_text(json.dumps(named))
+    return str(folder)
 
 
 def processor_case(name: str, folder: Path) -> tuple[dict[str, Any], list[Any]]:
@@ -129,11 +148,14 @@ def processor_case(name: str, folder: Path) -> tuple[dict[str, Any], list[Any]]:
     pictures = [str(folder / f"{i}.png") for i in range(3)]
     for i, path in enumerate(pictures):
         Image.new("RGB", (20, 30), (60 * i, 100, 200)).save(path)
+    if name == "regions":
+        return {"store": store(folder, np.array([[0, 0, 1, 1], [0, 0.5, 0.5, 1]]))}, ["a", "b"]
     known: dict[str, tuple[dict[str, Any], list[Any]]] = {
         "array": ({}, [np.array([3, 1]), np.array([4])]),
         "features": ({"store": store(folder)}, ["a", "b"]),
         "image_encoder": ({"size": 64}, pictures),
         "patches": ({"size": 8, "patch": 4, "augment": True}, pictures),
+        "pixels": ({"folder": pixels(folder)}, pictures),
         "text_encoder": ({}, texts),
         "tokenizer": ({"file": "all-MiniLM-L6-v2", "max_length": 3}, texts),
         "words": ({"vocab_size": 40}, texts),
@@ -169,12 +191,25 @@ def jsonl(folder: Path, task: str) -> dict[str, Any]:
     return {"folder": str(folder), "modalities": modalities, "task": task}
 
 
+RELEASED: dict[str, Any] = {
+    "hateful_memes": release_formats.write_hateful_memes,
+    "mmimdb": release_formats.write_mmimdb,
+    "snli_ve": release_formats.write_snli_ve,
+    "vqa2": release_formats.write_vqa2,
+}
+
+
 @pytest.mark.parametrize("name", list(DATASETS))
 def test_datasets(name, fake_emoji, tmp_path):
-    if name == "emoji_entail":
+    if name.startswith("emoji_"):
         parameters: dict[str, Any] = {"train_size": 60, "eval_size": 20}
         check_dataset(DATASETS.get(name), **parameters)
         check_dataset(DATASETS.build({"name": name, **parameters}, split="val"))
+    elif name == "clipart_tags":
+        write_fake_clipart(fake_emoji)
+        check_dataset(DATASETS.get(name))
+    elif name in RELEASED:
+        check_dataset(DATASETS.get(name), **RELEASED[name](tmp_path))
     else:
         assert name == "jsonl", f"give '{name}' its parameters here"
         for task in TASKS:

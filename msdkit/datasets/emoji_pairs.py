@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -63,7 +63,7 @@ class PairDrawer:
     """
 
     def __init__(
-        self, relations: Relations, pictures: Mapping[str, list[str]], rng: random.Random
+        self, relations: Relations, pictures: Mapping[str, Sequence[str]], rng: random.Random
     ) -> None:
         self._relations, self._pictures, self._rng = relations, pictures, rng
         self._codes = sorted(pictures)

@@ -41,13 +41,14 @@ _MISREAD_NAMES = """
 _MISREAD = frozenset(re.sub(r"\s+", " ", _MISREAD_NAMES).strip().split(", "))
 # "man farmer" draws a farmer, "person tipping hand" no hand: both would teach a wrong noun.
 _VARIANT = re.compile(r"(man|men|woman|women|person|people)\b.|.*:")
+_LEFT_OUT = ("component", "flags")  # parts of emoji; what only one vendor draws in full
 _TAIL = re.compile(r" (with|in|of|on|over|and|without|behind|at) .*")
 
 
 @dataclass(frozen=True)
 class Concept:
     """One emoji: its code points, CLDR name, keywords, Unicode group and subgroup, and the WordNet
-    meaning of its name."""
+    meaning of its name (empty where there is none)."""
 
     code: str
     name: str
@@ -58,16 +59,17 @@ class Concept:
 
 
 def read_concepts(wordnet: WordNet) -> dict[str, Concept]:
-    """Concepts with a meaning in WordNet, by code, without variants of gender and skin tone."""
+    """Concepts by code, without flags and without variants of gender and skin tone."""
     folder = package("emojibase-data")
     groups = _read(folder / "meta" / "groups.json")
     found = {}
     for entry in _read(folder / "en" / "data.json"):
         group = groups["groups"].get(str(entry.get("group")), "component")
-        sense = find_sense(wordnet, entry["label"].lower(), group)
-        if sense:
+        name = entry["label"].lower()
+        if group not in _LEFT_OUT and not _VARIANT.match(name):
             code, tags = _code(entry["hexcode"]), tuple(entry.get("tags", ()))
             subgroup = groups["subgroups"][str(entry["subgroup"])]
+            sense = find_sense(wordnet, name, group) or ""
             found[code] = Concept(code, entry["label"], tags, group, subgroup, sense)
     return dict(sorted(found.items()))
 

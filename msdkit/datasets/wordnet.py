@@ -11,12 +11,13 @@ from msdkit.errors import DataError
 
 class Synset(NamedTuple):
     """One meaning: its lexicographer file (5 animal, 6 artifact, 13 food, 18 person, ...), the
-    nouns for it, and the keys of the meanings next above and next below."""
+    nouns for it, the keys of the meanings next above and next below, and its first definition."""
 
     lexfile: int
     words: tuple[str, ...]
     above: tuple[str, ...]
     below: tuple[str, ...]
+    gloss: str = ""
 
 
 class WordNet:
@@ -63,14 +64,16 @@ def _lines(path: Path) -> Iterator[str]:
 
 def _synset(line: str) -> tuple[str, Synset]:
     """`offset lexfile type words(hex) {word id}* pointers {symbol offset type ends}* | gloss`."""
-    fields = line.partition("|")[0].split()
+    head, _, gloss = line.partition("|")
+    fields = head.split()
     count = int(fields[3], 16)
     words = tuple(word.replace("_", " ") for word in fields[4 : 4 + 2 * count : 2])
     pointers = fields[5 + 2 * count :]
     nouns = [p for p in zip(*(pointers[i::4] for i in range(3)), strict=False) if p[2] == "n"]
     above = tuple(key for symbol, key, _ in nouns if symbol in ("@", "@i"))
     below = tuple(key for symbol, key, _ in nouns if symbol == "~")
-    return fields[0], Synset(int(fields[1]), words, above, below)
+    gloss = gloss.partition(";")[0].strip()
+    return fields[0], Synset(int(fields[1]), words, above, below, gloss)
 
 
 def _senses(line: str) -> tuple[str, tuple[str, ...]]:

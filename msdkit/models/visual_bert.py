@@ -1,26 +1,38 @@
-"""VisualBERT on transformers' implementation, with its checkpoints and BERT's."""
+"""VisualBERT on transformers' implementation, with its checkpoints and those of smaller BERTs."""
 
 from __future__ import annotations
 
-import json
-import warnings
+import re
 from collections.abc import Mapping
-from collections.abc import Sequence as Listing
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from msdkit.errors import ConfigError, DataError, listing
-from msdkit.models.base import EmbeddingModel, load_strictly, read_weights
+from msdkit.errors import DataError
+from msdkit.models.bert import BertClassifier, Pool, transform_head
+from msdkit.models.checkpoint_names import (
+    DISTILBERT,
+    is_foreign,
+    load_foreign,
+    read_config,
+    sizes,
+    translate,
+)
 from msdkit.models.masking import Embedded, Masking
-from msdkit.models.transformer import Inside, attention_scores, key_mask, run_layers
+from msdkit.models.weights import read_weights
 from msdkit.registry import MODELS
-from msdkit.types import Modality, ModelOutput, Sequence
+from msdkit.types import Modality
 
-# A constructor's parameter and its key in config.json
-PARAMETERS = {
+# Layers, hidden, heads, intermediate
+PRESETS = {
+    "base": (12, 768, 12, 3072),
+    "tinybert_4l": (4, 312, 12, 1200),
+    "tinybert_6l": (6, 768, 12, 3072),
+}
+# A constructor's parameter and its key in config.json, by model_type
+BERT_KEYS = {
     "layers": "num_hidden_layers",
     "hidden": "hidden_size",
     "heads": "num_attention_heads",
@@ -29,37 +41,67 @@ PARAMETERS = {
     "max_positions": "max_position_embeddings",
     "dropout": "hidden_dropout_prob",
 }
+DISTILBERT_KEYS = {
+    "layers": "n_layers",
+    "hidden": "dim",
+    "heads": "n_heads",
+    "intermediate": "hidden_dim",
+    "vocab_size": "vocab_size",
+    "max_positions": "max_position_embeddings",
+    "dropout": "dropout",
+}
+KEYS = {"visual_bert": BERT_KEYS, "bert": BERT_KEYS, "distilbert": DISTILBERT_KEYS}
 # What this model does not vary: another value in config.json is refused
 FIXED = {
     "hidden_act": "gelu",
+    "activation": "gelu",
     "layer_norm_eps": 1e-12,
     "type_vocab_size": 2,
     "position_embedding_type": "absolute",
     "bypass_transformer": False,
 }
-# Prefixes of a checkpoint's names, and ours; heads that this model has no use for
-PREFIXES = {"visual_bert.": "bert.", "bert.": "bert.", "cls.": "head.", "classifier.": "head."}
-OTHER_HEADS = ("head.predictions.", "head.seq_relationship.", "attention.")
+# Names of transformers, uclanlp, MMF (and its old prefixes), BERT, TinyBERT and DistilBERT
+NAMES = (
+    *DISTILBERT,
+    (r"^(model\.bert|bert\.bert|visual_bert)\.", "bert."),
+    (r"^(embeddings|encoder|pooler)\.", r"bert.\1."),
+    (r"^(model|bert)\.(cls|classifier)\.", r"\2."),
+    (r"^(cls\.predictions|cls\.seq_relationship|attention|fit_denses?)\.", r"other_head.\1."),
+    (r"^(cls|classifier)\.", "head."),
+    (r"\.token_type_embeddings_visual\.", ".visual_token_type_embeddings."),
+    (r"\.position_embeddings_visual\.", ".visual_position_embeddings."),
+    (r"\.embeddings\.projection\.", ".embeddings.visual_projection."),
+)
+HEADS = ("head.", "bert.pooler.", "other_head.")
 # What a plain BERT lacks: new, but for these copies, which VisualBERT starts from
-VISUAL = "bert.embeddings.visual_"
+TYPES, VISUAL = "bert.embeddings.token_type_embeddings.weight", "bert.embeddings.visual_"
 COPIES = {
-    f"{VISUAL}token_type_embeddings.weight": "bert.embeddings.token_type_embeddings.weight",
+    f"{VISUAL}token_type_embeddings.weight": TYPES,
     f"{VISUAL}position_embeddings.weight": "bert.embeddings.position_embeddings.weight",
 }
 
 
 @MODELS.register("visual_bert")
-class VisualBert(EmbeddingModel):
+class VisualBert(BertClassifier):
     """A BERT over [CLS] text [SEP] and image regions (Li et al., 2019, arXiv 1908.03557).
+
+    Also the student of its family: `preset: tinybert_4l` (4 layers of 312) and `tinybert_6l` (6 of
+    768; Jiao et al., 2020, arXiv 1909.10351), or a folder of a BERT, MiniLM, TinyBERT or
+    DistilBERT. Sizes that are given come before the preset's; a folder's come before both.
 
     text, image: the names of its two modalities, token ids without special tokens (the model adds
     them) and feature rows. pool: what the head reads: "cls", BERT's pooler, or "last_token", the
-    last text token's state, as VisualBERT's own question-answering checkpoints do.
+    last text token's state, as question-answering checkpoints do (MMF's pooler_strategy "vqa").
+    head: "linear", or "transform", MMF's linear, GELU, norm, linear.
     visual_token_type: the regions' token type. The published models were trained with 0; code that
     fine-tuned with transformers' default used 1.
 
     [SEP] stands in the column after the longest text, at the position after its own text; so
     L = 2 + text + regions. With masking `mask_token`, regions get the [MASK] word's embedding too.
+
+    Folders (or single files) that it loads: transformers' (VisualBERT, BERT, DistilBERT), uclanlp's
+    .th and MMF's .pth and .ckpt. Where no config.json tells sizes the tensors do, and heads count
+    as 64 wide; `pool` is then told by MMF's config.yaml, if it lies beside, or else by you.
     """
 
     def __init__(
@@ -70,14 +112,16 @@ class VisualBert(EmbeddingModel):
         *,
         text: str = "text",
         image: str = "image",
-        layers: int = 12,
-        hidden: int = 768,
-        heads: int = 12,
+        preset: Literal["base", "tinybert_4l", "tinybert_6l"] = "base",
+        layers: int | None = None,
+        hidden: int | None = None,
+        heads: int | None = None,
         intermediate: int | None = None,
         vocab_size: int = 30522,
         max_positions: int = 512,
         dropout: float = 0.1,
-        pool: Literal["cls", "last_token"] = "cls",
+        pool: Pool = "cls",
+        head: Literal["linear", "transform"] = "linear",
         visual_token_type: int = 0,
         cls_token_id: int = 101,
         sep_token_id: int = 102,
@@ -85,214 +129,114 @@ class VisualBert(EmbeddingModel):
     ) -> None:
         from transformers import VisualBertConfig, VisualBertModel
 
-        super().__init__(modalities, num_classes, masking, width=hidden)
-        special = (cls_token_id, sep_token_id, mask_token_id)
-        _check(self.modalities, text, image, vocab_size, special)
-        if hidden % heads:
-            raise ConfigError(f"hidden is {hidden}, which {heads} heads do not divide evenly")
-        self.text, self.image = text, image
+        intermediate = intermediate or (4 * hidden if hidden else PRESETS[preset][3])
+        layers, hidden, heads = (
+            given or usual
+            for given, usual in zip((layers, hidden, heads), PRESETS[preset], strict=False)
+        )
+        super().__init__(
+            modalities,
+            num_classes,
+            masking,
+            text=text,
+            image=image,
+            hidden=hidden,
+            heads=heads,
+            vocab_size=vocab_size,
+            max_positions=max_positions,
+            special_ids=(cls_token_id, sep_token_id, mask_token_id),
+            head_dropout=dropout,
+        )
         self.visual_token_type = visual_token_type
-        self.special_ids, self.mask_token_id = special[:2], mask_token_id
         config = VisualBertConfig(
             vocab_size=vocab_size,
             hidden_size=hidden,
             visual_embedding_dim=self.modalities[image].size,
             num_hidden_layers=layers,
             num_attention_heads=heads,
-            intermediate_size=intermediate or 4 * hidden,
+            intermediate_size=intermediate,
             max_position_embeddings=max_positions,
             hidden_dropout_prob=dropout,
             attention_probs_dropout_prob=dropout,
             pad_token_id=0,
         )
         self.bert = VisualBertModel(config, add_pooling_layer=pool == "cls")
-        self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(hidden, num_classes)
-
-    @classmethod
-    def provides(cls, **params: Any) -> set[str]:
-        return {"pooled", "hidden", "attention", "value", "mask_token"}
-
-    @property
-    def encoder_layers(self) -> nn.ModuleList:
-        return self.bert.encoder.layer
-
-    def mask_token(self, modality: str) -> Tensor | None:
-        """[H], the [MASK] word's embedding, for regions as for words"""
-        return self.bert.embeddings.word_embeddings.weight[self.mask_token_id]
-
-    def embed(self, inputs: Mapping[str, Sequence]) -> dict[str, Embedded]:
-        """{modality: [B, L(, D)]} -> {modality or "special": ([B, L, H], [B, L])}"""
-        first = next(iter(inputs.values())).mask
-        # One look-up for all ids: every look-up costs a gradient as large as the whole table
-        ids = torch.tensor(self.special_ids, device=first.device).expand(len(first), 2)
-        if self.text in inputs:
-            ids = torch.cat([ids, inputs[self.text].values.to(ids.dtype)], 1)
-        words = self.bert.embeddings.word_embeddings(ids)
-        parts = {"special": (words[:, :2], first.new_ones(len(first), 2))}
-        if self.text in inputs:
-            parts[self.text] = (words[:, 2:], inputs[self.text].mask)
-        if self.image in inputs:
-            regions, mask = inputs[self.image]
-            parts[self.image] = (self.bert.embeddings.visual_projection(regions), mask)
-        return parts
-
-    def encode(self, parts: Mapping[str, Embedded], features: Listing[str] = ()) -> ModelOutput:
-        """{modality or "special": ([B, L, H], [B, L])} -> logits [B, C] and the features"""
-        states, mask, last = self._join(parts)
-        keys = key_mask(mask)
-        if keys is not None:
-            keys = torch.zeros_like(keys, dtype=states.dtype).masked_fill(
-                ~keys, torch.finfo(states.dtype).min
-            )
-        states, found = run_layers(
-            self.encoder_layers, states, features, lambda layer, x: layer(x, keys)[0], _inside
+        linear = head == "linear"
+        self.head = (
+            nn.Linear(hidden, num_classes) if linear else transform_head(hidden, num_classes, 1e-12)
         )
-        if self.bert.pooler is not None:
-            pooled = self.bert.pooler(states)
-        else:
-            pooled = states[torch.arange(len(states), device=states.device), last]
-        if "pooled" in features:
-            found["pooled"] = pooled
-        return ModelOutput(self.head(self.dropout(pooled)), found, mask)
 
-    def _join(self, parts: Mapping[str, Embedded]) -> tuple[Tensor, Tensor, Tensor]:
-        """States [B, L, H], mask [B, L], and the last text token's place [B], 0 if none"""
+    def rows(self, values: Tensor, mask: Tensor) -> Tensor:
+        """[B, L, D], [B, L] -> [B, L, H]"""
+        return self.bert.embeddings.visual_projection(values)
+
+    def place_text(self, words: Tensor, places: Tensor) -> Tensor:
+        """[B, L, H], positions [B, L] -> [B, L, H]"""
         table = self.bert.embeddings
-        special, shown = parts["special"]
-        nothing = (special[:, :0], shown[:, :0])
-        words, text_mask = parts.get(self.text, nothing)
-        regions, region_mask = parts.get(self.image, nothing)
-        places, last = self._places(text_mask)
-        text = torch.cat([special[:, :1], words, special[:, 1:]], 1)
-        text = text + table.position_embeddings(places) + table.token_type_embeddings.weight[0]
-        kind = table.visual_token_type_embeddings.weight[self.visual_token_type]
-        regions = regions + table.visual_position_embeddings.weight[0] + kind
-        states = table.dropout(table.LayerNorm(torch.cat([text, regions], 1)))
-        return states, torch.cat([shown[:, :1], text_mask, shown[:, 1:], region_mask], 1), last
+        text = words + table.position_embeddings(places) + table.token_type_embeddings.weight[0]
+        return table.dropout(table.LayerNorm(text))
 
-    def _places(self, text_mask: Tensor) -> tuple[Tensor, Tensor]:
-        """[B, L] -> positions of [CLS] text [SEP], [B, L + 2], and of the last text token, [B]"""
-        length, most = text_mask.shape[1] + 2, self.bert.config.max_position_embeddings
-        if length > most:
-            raise DataError(
-                f"VisualBert: modality '{self.text}' has {length - 2} tokens; accepted: at most "
-                f"{most - 2} (max_positions without [CLS] and [SEP]); cut it in its processor"
-            )
-        places = torch.arange(length - 1, device=text_mask.device)
-        last = (nn.functional.pad(text_mask, (1, 0)) * places).amax(1)
-        return torch.cat([places.expand(len(last), -1), last[:, None] + 1], 1), last
+    def place_rows(self, rows: Tensor, mask: Tensor) -> Embedded:
+        """[B, L, H], [B, L] -> the same; all regions have position 0"""
+        table = self.bert.embeddings
+        kind = table.visual_token_type_embeddings.weight[self.visual_token_type]
+        rows = rows + table.visual_position_embeddings.weight[0] + kind
+        return table.dropout(table.LayerNorm(rows)), mask
+
+    def pool(self, states: Tensor, last: Tensor) -> Tensor:
+        """[B, L, H], the last text token's place [B] -> [B, H]"""
+        if self.bert.pooler is not None:
+            return super().pool(states, last)
+        return states[torch.arange(len(states), device=states.device), last]
 
     @classmethod
     def parameters_from(cls, folder: str | Path) -> dict[str, Any]:
-        """From msdkit's `model.json`, or transformers' `config.json` of a VisualBERT or BERT."""
+        """From msdkit's `model.json`, transformers' `config.json`, or the shapes of the tensors."""
         folder = Path(folder)
-        if not _from_transformers(folder):
+        if not is_foreign(folder):
             return super().parameters_from(folder)
-        config = _read_config(folder)
-        params = {ours: config[theirs] for ours, theirs in PARAMETERS.items() if theirs in config}
+        if not (folder / "config.json").exists():
+            weights, _ = translate(read_weights(folder), NAMES, folder)
+            head = {"head": "transform"} if "head.0.dense.weight" in weights else {}
+            pool = {"pool": "last_token"} if _pools_for_questions(folder) else {}
+            return {**sizes(weights, folder), **head, **pool}
+        config = read_config(folder, KEYS, FIXED, usual="bert")  # TinyBERT's folders name none
+        keys = KEYS[config["model_type"]]
+        params = {ours: config[theirs] for ours, theirs in keys.items() if theirs in config}
         if "VisualBertForQuestionAnswering" in (config.get("architectures") or ()):
             params["pool"] = "last_token"
         return params
 
     def load_folder(self, folder: str | Path) -> None:
-        """Load msdkit's own folder, or transformers' safetensors of a VisualBERT or BERT.
+        """Load msdkit's own folder, or any of the checkpoints above.
 
         A head or pooler that does not fit, and what a BERT lacks, stay new, with a warning.
         """
         folder = Path(folder)
-        if not _from_transformers(folder):
+        if not is_foreign(folder):
             return super().load_folder(folder)
         self._check_width(folder)
-        weights = {_own_name(n): v for n, v in read_weights(folder).items() if _is_weight(n)}
-        own = self.state_dict()
-        plain_bert = not any(name.startswith(VISUAL) for name in weights)
-        unread = {n for n in weights if n not in own and _replaceable(n)}
-        fits = {n for n in own.keys() & weights.keys() if weights[n].shape == own[n].shape}
-        new = {n for n in own.keys() - fits if _replaceable(n, plain_bert)}
-        loaded = {n: v for n, v in weights.items() if n not in unread | new}
-        copied = {n: loaded[s] for n, s in COPIES.items() if n in new and s in loaded}
-        kept = {n: own[n] for n in new - copied.keys()}
-        load_strictly(self, loaded | copied | kept, str(folder), optional=("masking.",))
-        return _warn(folder, set(kept), unread)
+        weights = read_weights(folder)
+        if any(".q_lin." in name for name in weights):  # DistilBERT has no token types
+            types = self.bert.embeddings.token_type_embeddings.weight
+            weights[TYPES] = torch.zeros_like(types)
+        plain_bert = not any("visual" in name for name in weights)
+        replaceable = (*HEADS, VISUAL) if plain_bert else HEADS
+        return load_foreign(self, weights, NAMES, folder, replaceable, COPIES)
 
     def _check_width(self, folder: Path) -> None:
-        given, width = _read_config(folder).get("visual_embedding_dim"), self.modalities[self.image]
-        if given not in (None, width.size):
+        if not (folder / "config.json").exists():
+            return
+        given = read_config(folder, KEYS, FIXED, usual="bert").get("visual_embedding_dim")
+        width = self.modalities[self.image].size
+        if given not in (None, width):
             raise DataError(
-                f"{folder}: visual_embedding_dim is {given}; accepted: {width.size}, the width of "
+                f"{folder}: visual_embedding_dim is {given}; accepted: {width}, the width of "
                 f"modality '{self.image}'"
             )
 
 
-def _check(
-    modalities: Mapping[str, Modality], text: str, image: str, vocab_size: int, special: tuple
-) -> None:
-    kinds = {name: m.kind for name, m in modalities.items()}
-    if kinds != {text: "tokens", image: "features"}:
-        raise ConfigError(
-            f"VisualBert got modalities {kinds}; accepted: exactly "
-            f"{ {text: 'tokens', image: 'features'} } (other names by text=…, image=…)"
-        )
-    most = max(modalities[text].size, max(special) + 1)
-    if most > vocab_size:
-        raise ConfigError(
-            f"VisualBert: vocab_size is {vocab_size}, but '{text}' and the special tokens "
-            f"{list(special)} need {most}"
-        )
-
-
-def _inside(layer: Any, states: Tensor) -> Inside:
-    attention = layer.attention.self
-    query, key, value = (
-        project(states).unflatten(2, (attention.num_attention_heads, -1)).transpose(1, 2)
-        for project in (attention.query, attention.key, attention.value)
-    )
-    return attention_scores(query, key), value
-
-
-def _from_transformers(folder: Path) -> bool:
-    return (folder / "config.json").exists() and not (folder / "model.json").exists()
-
-
-def _read_config(folder: Path) -> dict[str, Any]:
-    path = folder / "config.json"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"{path} is not JSON ({error})") from error
-    if config.get("model_type") not in ("visual_bert", "bert"):
-        kind = config.get("model_type")
-        raise DataError(
-            f"{path}: model_type is '{kind}'; accepted: {listing(['visual_bert', 'bert'])}"
-        )
-    for key, value in FIXED.items():
-        if config.get(key, value) != value:
-            raise DataError(f"{path}: {key} is {config[key]!r}; accepted: {value!r}")
-    return config
-
-
-def _is_weight(name: str) -> bool:
-    return not name.endswith("embeddings.position_ids")  # a constant that older versions saved
-
-
-def _own_name(name: str) -> str:
-    prefix = next((p for p in PREFIXES if name.startswith(p)), None)
-    if prefix is not None:
-        return PREFIXES[prefix] + name.removeprefix(prefix)
-    return name if name.startswith("attention.") else f"bert.{name}"
-
-
-def _replaceable(name: str, plain_bert: bool = False) -> bool:
-    """Whether a tensor may be left unread, or stay new, with a warning."""
-    parts = ("head.", "bert.pooler.", *OTHER_HEADS)
-    return name.startswith(parts) or (plain_bert and name.startswith(VISUAL))
-
-
-def _warn(folder: Path, new: set[str], unread: set[str]) -> None:
-    if new:
-        warnings.warn(
-            f"{folder}: not in this checkpoint, so newly made: {listing(new)}", stacklevel=3
-        )
-    if unread:
-        warnings.warn(f"{folder}: in this checkpoint but not used: {listing(unread)}", stacklevel=3)
+def _pools_for_questions(folder: Path) -> bool:
+    """Whether the config that MMF keeps beside a checkpoint says so."""
+    configs = [path.read_text(encoding="utf-8") for path in folder.glob("*.yaml")]
+    return any(re.search(r"^\s*pooler_strategy:\s*vqa\s*$", text, re.M) for text in configs)

@@ -1,4 +1,4 @@
-"""Weights in folders: read from safetensors alone, and loaded all or nothing."""
+"""Weights from files and folders: safetensors, or pickles read safely; loaded all or nothing."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from msdkit.errors import DataError, MsdkitError
+from msdkit.models.safe_pickle import read_pickle
 
-PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+# What holds a folder's weights: all files of the first pattern that is there
+PATTERNS = ("model*.safetensors", "pytorch_model*.bin", "*.safetensors", "*.pt *.pth *.th *.ckpt")
+SHARDED = PATTERNS[:2]
+ACCEPTED = "model.safetensors, pytorch_model.bin, or one .safetensors, .pt, .pth, .th or .ckpt"
 
 
 def load_weights(model: nn.Module, folder: str | Path) -> None:
@@ -21,32 +25,36 @@ def load_weights(model: nn.Module, folder: str | Path) -> None:
         load_strictly(model, read_weights(folder), str(folder))
 
 
-def read_weights(folder: str | Path) -> dict[str, Tensor]:
-    """The tensors of a folder's `model.safetensors` (or its shards); pickles are refused."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    files = sorted(Path(folder).glob("model*.safetensors"))
-    if not files:
-        raise DataError(_no_weights(Path(folder)))
+def read_weights(place: str | Path) -> dict[str, Tensor]:
+    """The tensors of a file, or of a folder's one checkpoint (whose shards are put together)."""
     weights: dict[str, Tensor] = {}
-    for file in files:
-        try:
-            weights |= load_file(file)
-        except SafetensorError as error:
-            raise DataError(f"{file} cannot be read ({error}); copy or write it again") from error
+    for file in weight_files(Path(place)):
+        weights |= _read_safetensors(file) if file.suffix == ".safetensors" else read_pickle(file)
     return weights
 
 
-def _no_weights(folder: Path) -> str:
-    pickled = [path.name for pattern in PICKLED for path in sorted(folder.glob(pattern))]
-    if not pickled:
-        return f"{folder} holds no weights; accepted: model.safetensors"
-    return (
-        f"{folder} holds only pickled weights ({', '.join(pickled)}); accepted: model.safetensors. "
-        "Convert a file that you trust: state = torch.load(FILE, weights_only=True); "
-        "safetensors.torch.save_file({k: v.clone() for k, v in state.items()}, 'model.safetensors')"
-    )
+def weight_files(place: Path) -> list[Path]:
+    """The file itself, or a folder's checkpoint: safetensors before pickles."""
+    if place.is_file():
+        return [place]
+    for pattern in PATTERNS:
+        files = sorted(path for one in pattern.split() for path in place.glob(one))
+        if len(files) > 1 and pattern not in SHARDED:
+            names = ", ".join(path.name for path in files)
+            raise DataError(f"{place} holds several checkpoints ({names}); name one file")
+        if files:
+            return files
+    raise DataError(f"{place} holds no weights; accepted: {ACCEPTED}")
+
+
+def _read_safetensors(file: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(file)
+    except SafetensorError as error:
+        raise DataError(f"{file} cannot be read ({error}); copy or write it again") from error
 
 
 def load_strictly(

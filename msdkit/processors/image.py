@@ -23,7 +23,7 @@ ARCHITECTURES = {"efficientnet_lite0": "tf_efficientnet_lite0"}
 DECODERS = 4  # threads; PIL decodes and resizes without the interpreter's lock
 
 
-class _Pictures(Processor):
+class Pictures(Processor):
     """What processors of pictures share: a raw value is the path of a file."""
 
     def key(self, raw: str | Path) -> str:
@@ -35,7 +35,7 @@ class _Pictures(Processor):
 
 
 @PROCESSORS.register("patches")
-class Patches(_Pictures):
+class Patches(Pictures):
     """Square patches of a picture, `(size / patch)^2` rows of `3 * patch^2` values in [-1, 1].
 
     The rows run from left to right and from top to bottom; a row is ordered as the weight of a
@@ -79,7 +79,7 @@ class Patches(_Pictures):
 
 
 @PROCESSORS.register("image_encoder")
-class ImageEncoder(_Pictures):
+class ImageEncoder(Pictures):
     """The last feature map of a frozen timm backbone as a grid of `h * w` rows.
 
     The picture is squeezed to a square; what is transparent becomes white. Mean, deviation and
@@ -210,6 +210,16 @@ def read_picture(
     crop: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0),
 ) -> np.ndarray:
     """uint8 `[size, size, 3]`; crop: left, top, right, bottom as shares of the sides."""
+    from PIL import Image
+
+    picture = open_picture(path)
+    (width, height), (left, top, right, bottom) = picture.size, crop
+    box = (left * width, top * height, right * width, bottom * height)
+    return np.array(picture.resize((size, size), Image.Resampling[interpolation.upper()], box))
+
+
+def open_picture(path: str | Path) -> Any:
+    """A PIL image in RGB, upright; what is transparent becomes white."""
     from PIL import Image, ImageOps
 
     try:
@@ -219,12 +229,9 @@ def read_picture(
                 picture = picture.convert("RGBA")
                 white = Image.new("RGBA", picture.size, "white")
                 picture = Image.alpha_composite(white, picture)
-            picture = picture.convert("RGB")
+            return picture.convert("RGB")
     except Exception as error:  # PIL's decoders raise OSError, SyntaxError, struct.error and others
         raise DataError(f"cannot read the picture {path}: {error}") from error
-    (width, height), (left, top, right, bottom) = picture.size, crop
-    box = (left * width, top * height, right * width, bottom * height)
-    return np.array(picture.resize((size, size), Image.Resampling[interpolation.upper()], box))
 
 
 def _load_weights(model: Any, path: Path, by_position: bool) -> None:

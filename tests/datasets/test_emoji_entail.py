@@ -13,7 +13,7 @@ from fake_assets import TREE, write_fake_emoji
 from PIL import Image
 
 from msdkit import assets
-from msdkit.datasets import emoji_entail, emoji_sources
+from msdkit.datasets import emoji_sources
 from msdkit.datasets.emoji_entail import SPLITS, EmojiEntail, Recipe
 from msdkit.datasets.emoji_pairs import LABELS, with_article
 from msdkit.datasets.wordnet import WordNet
@@ -138,7 +138,7 @@ def test_build_is_kept_and_announced(cache: Path, monkeypatch: pytest.MonkeyPatc
     folder = EmojiEntail.build(**params)
     assert folder == Recipe(**params).folder.resolve()
     assert EmojiEntail.needs_build(**params) is None
-    monkeypatch.setattr(emoji_entail, "write_files", None)
+    monkeypatch.setattr(EmojiEntail, "write_files", None)
     assert EmojiEntail.build(**params) == folder
     with pytest.raises(DataError, match=r"was built with train_size=50, not 200: give it another"):
         EmojiEntail("train", folder=str(folder), **SIZES)

@@ -112,7 +112,7 @@ def test_regions_have_token_type_0_unless_told_otherwise(tmp_path):
 def test_question_answering_checkpoints_read_the_last_token(tmp_path):
     reference, inputs = saved(tmp_path, "VisualBertForQuestionAnswering"), batch()
     assert VisualBert.parameters_from(tmp_path)["pool"] == "last_token"
-    with pytest.warns(UserWarning, match=r"not used: bert\.pooler"):
+    with pytest.warns(UserWarning, match=r"not used: visual_bert\.pooler"):
         model = loaded(tmp_path)
     logits = model(inputs, VIEWS[:1])["multimodal"].logits
     expected = reference(**theirs(inputs)).logits
@@ -138,13 +138,14 @@ def test_features_equal_transformers_hidden_states_and_attentions(tmp_path):
 
 def test_a_head_that_does_not_fit_is_new_with_a_warning(tmp_path):
     saved(tmp_path, "VisualBertForVisualReasoning", num_labels=2)
-    with pytest.warns(UserWarning, match=r"newly made: head\.bias, head\.weight"):
+    unfit = r"of another shape there, so newly made: head\.bias \[2\], head\.weight \[2, 8\]"
+    with pytest.warns(UserWarning, match=unfit):
         loaded(tmp_path)
 
 
 def test_pretraining_heads_are_named_as_unused(tmp_path):
     saved(tmp_path, "VisualBertForPreTraining")
-    unused = pytest.warns(UserWarning, match=r"not used: head\.predictions")
+    unused = pytest.warns(UserWarning, match=r"not used: cls\.predictions")
     with pytest.warns(UserWarning, match=r"newly made: head\.bias, head\.weight"), unused:
         loaded(tmp_path)
 
@@ -175,7 +176,10 @@ def test_checkpoints_that_cannot_work_are_refused(tmp_path):
     path = tmp_path / "config.json"
     config = json.loads(path.read_text())
     for change, message in (
-        ({"model_type": "roberta"}, "model_type is 'roberta'; accepted: bert, visual_bert"),
+        (
+            {"model_type": "roberta"},
+            "model_type is 'roberta'; accepted: bert, distilbert, visual_bert",
+        ),
         ({"hidden_act": "relu"}, "hidden_act is 'relu'; accepted: 'gelu'"),
         ({"bypass_transformer": True}, "bypass_transformer is True; accepted: False"),
     ):

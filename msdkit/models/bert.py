@@ -1,0 +1,192 @@
+"""What BERTs over text and image rows share: the sequence, its layers and the classifier.
+
+B batch, L positions, H hidden width, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from collections.abc import Sequence as Listing
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from msdkit.errors import ConfigError, DataError
+from msdkit.models.base import EmbeddingModel
+from msdkit.models.masking import Embedded, Masking
+from msdkit.models.transformer import Inside, attention_scores, key_mask, run_layers
+from msdkit.types import Modality, ModelOutput, Sequence
+
+Pool = Literal["cls", "last_token"]
+
+
+class BertClassifier(EmbeddingModel):
+    """[CLS] text [SEP] and the rows of an image through the layers of a BERT.
+
+    A subclass sets `bert` (transformers' module with `encoder.layer` and `pooler`) and `head`, and
+    defines `rows`, which gives the image's content, and `place_text` and `place_rows`, which add
+    what tells positions and modalities apart.
+
+    [SEP] stands in the column after the longest text, at the position after its own text; so
+    L = 2 + text + rows.
+    """
+
+    bert: Any
+    head: nn.Module
+
+    def __init__(
+        self,
+        modalities: Mapping[str, Modality],
+        num_classes: int,
+        masking: Masking | None,
+        *,
+        text: str,
+        image: str,
+        hidden: int,
+        heads: int,
+        vocab_size: int,
+        max_positions: int,
+        special_ids: tuple[int, int, int],
+        head_dropout: float = 0.0,
+    ) -> None:
+        super().__init__(modalities, num_classes, masking, width=hidden)
+        self._check_parts(text, image, vocab_size, special_ids)
+        if hidden % heads:
+            raise ConfigError(f"hidden is {hidden}, which {heads} heads do not divide evenly")
+        self.text, self.image, self.max_positions = text, image, max_positions
+        self.special_ids, self.mask_token_id = special_ids[:2], special_ids[2]
+        self.dropout = nn.Dropout(head_dropout)
+
+    @classmethod
+    def provides(cls, **params: Any) -> set[str]:
+        return {"pooled", "hidden", "attention", "value", "mask_token"}
+
+    @property
+    def encoder_layers(self) -> nn.ModuleList:
+        return self.bert.encoder.layer
+
+    @property
+    def words(self) -> nn.Embedding:
+        """The table of word embeddings."""
+        return self.bert.embeddings.word_embeddings
+
+    def rows(self, values: Tensor, mask: Tensor) -> Tensor:
+        """[B, L, D], [B, L] -> [B, L, H], the content of the image"""
+        raise NotImplementedError
+
+    def place_text(self, words: Tensor, places: Tensor) -> Tensor:
+        """[B, L, H], positions [B, L] -> [B, L, H], ready for the first layer"""
+        raise NotImplementedError
+
+    def place_rows(self, rows: Tensor, mask: Tensor) -> Embedded:
+        """[B, L, H], [B, L] -> states and mask, ready for the first layer; L = 0 where hidden"""
+        raise NotImplementedError
+
+    def pool(self, states: Tensor, last: Tensor) -> Tensor:
+        """[B, L, H], the last text token's place [B] -> [B, H]"""
+        return self.bert.pooler(states)
+
+    def inside(self, layer: Any, states: Tensor) -> Inside:
+        """[B, L, H] -> scores before softmax [B, heads, L, L], values [B, heads, L, H / heads]"""
+        return scores_and_values(layer.attention.self, states)
+
+    def mask_token(self, modality: str) -> Tensor | None:
+        """[H], the [MASK] word's embedding, for rows as for words"""
+        return self.words.weight[self.mask_token_id]
+
+    def embed(self, inputs: Mapping[str, Sequence]) -> dict[str, Embedded]:
+        """{modality: [B, L(, D)]} -> {modality or "special": ([B, L, H], [B, L])}"""
+        first = next(iter(inputs.values())).mask
+        # One look-up for all ids: every look-up costs a gradient as large as the whole table
+        ids = torch.tensor(self.special_ids, device=first.device).expand(len(first), 2)
+        if self.text in inputs:
+            ids = torch.cat([ids, inputs[self.text].values.to(ids.dtype)], 1)
+        words = self.words(ids)
+        parts = {"special": (words[:, :2], first.new_ones(len(first), 2))}
+        if self.text in inputs:
+            parts[self.text] = (words[:, 2:], inputs[self.text].mask)
+        if self.image in inputs:
+            values, mask = inputs[self.image]
+            parts[self.image] = (self.rows(values, mask), mask)
+        return parts
+
+    def encode(self, parts: Mapping[str, Embedded], features: Listing[str] = ()) -> ModelOutput:
+        """{modality or "special": ([B, L, H], [B, L])} -> logits [B, C] and the features"""
+        states, mask, last = self._join(parts)
+        keys = key_mask(mask)
+        if keys is not None:
+            keys = torch.zeros_like(keys, dtype=states.dtype).masked_fill(
+                ~keys, torch.finfo(states.dtype).min
+            )
+        states, found = run_layers(
+            self.encoder_layers,
+            states,
+            features,
+            lambda layer, x: _first(layer(x, keys)),
+            self.inside,
+        )
+        pooled = self.pool(states, last)
+        if "pooled" in features:
+            found["pooled"] = pooled
+        return ModelOutput(self.head(self.dropout(pooled)), found, mask)
+
+    def _join(self, parts: Mapping[str, Embedded]) -> tuple[Tensor, Tensor, Tensor]:
+        """States [B, L, H], mask [B, L], and the last text token's place [B], 0 if none"""
+        special, shown = parts["special"]
+        nothing = (special[:, :0], shown[:, :0])
+        words, text_mask = parts.get(self.text, nothing)
+        places, last = self._places(text_mask)
+        text = self.place_text(torch.cat([special[:, :1], words, special[:, 1:]], 1), places)
+        rows, row_mask = self.place_rows(*parts.get(self.image, nothing))
+        mask = torch.cat([shown[:, :1], text_mask, shown[:, 1:], row_mask], 1)
+        return torch.cat([text, rows], 1), mask, last
+
+    def _places(self, text_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, L] -> positions of [CLS] text [SEP], [B, L + 2], and of the last text token, [B]"""
+        length, most = text_mask.shape[1] + 2, self.max_positions
+        if length > most:
+            raise DataError(
+                f"{type(self).__name__}: modality '{self.text}' has {length - 2} tokens; accepted: "
+                f"at most {most - 2} (max_positions without [CLS] and [SEP]); cut it in its "
+                "processor"
+            )
+        places = torch.arange(length - 1, device=text_mask.device)
+        last = (nn.functional.pad(text_mask, (1, 0)) * places).amax(1)
+        return torch.cat([places.expand(len(last), -1), last[:, None] + 1], 1), last
+
+    def _check_parts(self, text: str, image: str, vocab_size: int, special: tuple) -> None:
+        where, kinds = type(self).__name__, {name: m.kind for name, m in self.modalities.items()}
+        if kinds != {text: "tokens", image: "features"}:
+            raise ConfigError(
+                f"{where} got modalities {kinds}; accepted: exactly "
+                f"{ {text: 'tokens', image: 'features'} } (other names by text=…, image=…)"
+            )
+        most = max(self.modalities[text].size, max(special) + 1)
+        if most > vocab_size:
+            raise ConfigError(
+                f"{where}: vocab_size is {vocab_size}, but '{text}' and the special tokens "
+                f"{list(special)} need {most}"
+            )
+
+
+def transform_head(hidden: int, num_classes: int, eps: float) -> nn.Sequential:
+    """[B, H] -> [B, C] as MMF's classifiers do: linear, GELU, norm, linear."""
+    from transformers import BertConfig
+    from transformers.models.bert.modeling_bert import BertPredictionHeadTransform
+
+    config = BertConfig(hidden_size=hidden, num_attention_heads=1, layer_norm_eps=eps)
+    return nn.Sequential(BertPredictionHeadTransform(config), nn.Linear(hidden, num_classes))
+
+
+def _first(output: Any) -> Tensor:
+    return output if isinstance(output, Tensor) else output[0]  # as the layer's class has it
+
+
+def scores_and_values(attention: Any, states: Tensor) -> Inside:
+    """What transformers' self-attention computes of [B, L, H] before its softmax"""
+    query, key, value = (
+        project(states).unflatten(2, (attention.num_attention_heads, -1)).transpose(1, 2)
+        for project in (attention.query, attention.key, attention.value)
+    )
+    return attention_scores(query, key), value

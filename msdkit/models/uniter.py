@@ -1,0 +1,188 @@
+"""UNITER over BERT's layers, with its authors' checkpoints and MMF's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from msdkit.errors import ConfigError
+from msdkit.models.bert import BertClassifier, transform_head
+from msdkit.models.checkpoint_names import is_foreign, load_foreign, sizes, translate
+from msdkit.models.masking import Embedded, Masking
+from msdkit.models.weights import read_weights
+from msdkit.registry import MODELS
+from msdkit.types import Modality
+
+GEOMETRY = 7  # x1, y1, x2, y2, width, height, area: what processor `regions` puts last in a row
+EPS = 1e-12
+MMF_EPS = 1e-6
+# Names of the authors and of MMF, whose heads hold the pooler
+NAMES = (
+    (r"^uniter\.(uniter|heads)\.", r"\1."),
+    (r"^uniter\.(text_)?embeddings\.", "bert.embeddings."),
+    (r"^uniter\.img_embeddings\.(final_layer_norm|LayerNorm)\.", "regions.norm."),
+    (r"^uniter\.img_embeddings\.", "regions."),
+    (r"^uniter\.", "bert."),
+    (r"^heads\.(\w+)\.pooler\.", "bert.pooler."),
+    (r"^heads\.\w+\.classifier\.1\.", "head.0."),
+    (r"^heads\.\w+\.classifier\.2\.", "head.1."),
+    (r"^(vqa_output)\.", "head."),
+    (r"^(cls|feat_regress|region_classifier|itm_output|heads)\.", r"other_head.\1."),
+)
+HEADS = ("head.", "bert.pooler.", "other_head.")
+
+
+class RegionEmbedding(nn.Module):
+    """norm(linear(feature)) + norm(linear(geometry)), and the norm for the sum with the type.
+
+    mask_embedding holds, in its row 1, the feature of a region that is masked.
+    """
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.img_linear = nn.Linear(width, hidden)
+        self.img_layer_norm = nn.LayerNorm(hidden, eps=EPS)
+        self.pos_linear = nn.Linear(GEOMETRY, hidden)
+        self.pos_layer_norm = nn.LayerNorm(hidden, eps=EPS)
+        self.mask_embedding = nn.Embedding(2, width, padding_idx=0)
+        self.norm = nn.LayerNorm(hidden, eps=EPS)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """[..., D + 7] -> [..., H], without type"""
+        features, geometry = rows[..., :-GEOMETRY], rows[..., -GEOMETRY:]
+        content = self.img_layer_norm(self.img_linear(features))
+        return content + self.pos_layer_norm(self.pos_linear(geometry))
+
+
+@MODELS.register("uniter")
+class Uniter(BertClassifier):
+    """UNITER (Chen et al., 2020, arXiv 1909.11740), a BERT over [CLS] text [SEP] and regions.
+
+    A word is norm(word + position + type 0), a region
+    norm(norm(W_f · feature) + norm(W_g · geometry) + type 1); both as wide as the layers. Geometry:
+    x1, y1, x2, y2, width and height as shares of the picture's sides, and width · height; it is
+    the last seven numbers of each image row, where the processor `regions` puts it.
+
+    text, image: the names of its two modalities, token ids without special tokens and rows of
+    feature and geometry. The published checkpoints read `bert-base-cased`, whose vocabulary has
+    28,996 words. head: "mlp", the authors' (linear to 2H, GELU, norm, linear), "transform", MMF's
+    (linear, GELU, norm, linear, behind dropout), or "linear". The head reads BERT's pooler.
+
+    L = 2 + text + regions. Masking `mask_token` puts the [MASK] word for words, and for regions
+    the model's masked feature without geometry.
+
+    Folders (or single files) that it loads: uniter-base.pt, uniter-large.pt and fine-tuned ones of
+    the authors, MMF's .pth and .ckpt. The tensors tell the sizes; heads are 64 wide.
+    """
+
+    def __init__(
+        self,
+        modalities: Mapping[str, Modality],
+        num_classes: int,
+        masking: Masking | None = None,
+        *,
+        text: str = "text",
+        image: str = "image",
+        layers: int = 12,
+        hidden: int = 768,
+        heads: int = 12,
+        intermediate: int | None = None,
+        vocab_size: int = 28996,
+        max_positions: int = 512,
+        dropout: float = 0.1,
+        head: Literal["mlp", "transform", "linear"] = "mlp",
+        cls_token_id: int = 101,
+        sep_token_id: int = 102,
+        mask_token_id: int = 103,
+    ) -> None:
+        from transformers import BertConfig, BertModel
+
+        super().__init__(
+            modalities,
+            num_classes,
+            masking,
+            text=text,
+            image=image,
+            hidden=hidden,
+            heads=heads,
+            vocab_size=vocab_size,
+            max_positions=max_positions,
+            special_ids=(cls_token_id, sep_token_id, mask_token_id),
+            head_dropout=dropout if head == "transform" else 0.0,
+        )
+        width = self.modalities[image].size - GEOMETRY
+        if width < 1:
+            raise ConfigError(
+                f"Uniter: rows of '{image}' are {width + GEOMETRY} wide; accepted: a feature and "
+                f"{GEOMETRY} numbers of geometry (processor `regions`)"
+            )
+        config = BertConfig(
+            vocab_size=vocab_size,
+            hidden_size=hidden,
+            num_hidden_layers=layers,
+            num_attention_heads=heads,
+            intermediate_size=intermediate or 4 * hidden,
+            max_position_embeddings=max_positions,
+            hidden_dropout_prob=dropout,
+            attention_probs_dropout_prob=dropout,
+            pad_token_id=0,
+        )
+        self.bert = BertModel(config)
+        self.regions = RegionEmbedding(width, hidden)
+        self.head = _head(head, hidden, num_classes)
+
+    def rows(self, values: Tensor, mask: Tensor) -> Tensor:
+        """[B, L, D + 7], [B, L] -> [B, L, H]"""
+        return self.regions(values)
+
+    def place_text(self, words: Tensor, places: Tensor) -> Tensor:
+        """[B, L, H], positions [B, L] -> [B, L, H]"""
+        table = self.bert.embeddings
+        text = words + table.position_embeddings(places) + table.token_type_embeddings.weight[0]
+        return table.dropout(table.LayerNorm(text))
+
+    def place_rows(self, rows: Tensor, mask: Tensor) -> Embedded:
+        """[B, L, H], [B, L] -> the same"""
+        table = self.bert.embeddings
+        return table.dropout(self.regions.norm(rows + table.token_type_embeddings.weight[1])), mask
+
+    def mask_token(self, modality: str) -> Tensor | None:
+        """[H], the [MASK] word's embedding; for regions the masked feature, with no geometry"""
+        if modality == self.text:
+            return super().mask_token(modality)
+        feature = self.regions.mask_embedding.weight[1]
+        return self.regions(torch.cat([feature, feature.new_zeros(GEOMETRY)]))
+
+    @classmethod
+    def parameters_from(cls, folder: str | Path) -> dict[str, Any]:
+        """From msdkit's `model.json`, or the shapes and names of a checkpoint's tensors."""
+        folder = Path(folder)
+        if not is_foreign(folder):
+            return super().parameters_from(folder)
+        weights, _ = translate(read_weights(folder), NAMES, folder)
+        head = {"head": "transform"} if "head.0.dense.weight" in weights else {}
+        return {**sizes(weights, folder), **head}
+
+    def load_folder(self, folder: str | Path) -> None:
+        """Load msdkit's own folder, or one of the checkpoints above.
+
+        A head or pooler that does not fit, or is not there, stays new, with a warning.
+        """
+        folder = Path(folder)
+        if not is_foreign(folder):
+            return super().load_folder(folder)
+        return load_foreign(self, read_weights(folder), NAMES, folder, HEADS)
+
+
+def _head(kind: str, hidden: int, num_classes: int) -> nn.Module:
+    if kind == "linear":
+        return nn.Linear(hidden, num_classes)
+    if kind == "transform":
+        return transform_head(hidden, num_classes, MMF_EPS)
+    wide = 2 * hidden
+    norm = nn.LayerNorm(wide, eps=EPS)
+    return nn.Sequential(nn.Linear(hidden, wide), nn.GELU(), norm, nn.Linear(wide, num_classes))

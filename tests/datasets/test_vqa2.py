@@ -1,0 +1,300 @@
+"""VQA v2: the answer normaliser, soft targets, vocabularies, layouts, the cache, submissions."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from release_formats import write_vqa2
+
+from msdkit.datasets import vqa_files
+from msdkit.datasets.vqa2 import Vqa2
+from msdkit.datasets.vqa_answers import Vocabulary, accuracy, normalise, official, targets
+from msdkit.errors import ConfigError, DataError
+from msdkit.registry import DATASETS
+from msdkit.testing import check_dataset
+
+CLASSES = ["2", "cat's", "dog", "no", "yes", "10"]  # of the miniature, in some order
+QUESTIONS = "v2_OpenEnded_mscoco_train2014_questions.json"
+ANNOTATIONS = "v2_mscoco_train2014_annotations.json"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, own_cache: Path) -> Path:
+    write_vqa2(tmp_path / "vqa")
+    return tmp_path / "vqa"
+
+
+def load(folder: Path, split: str = "train", **params: Any) -> Vqa2:
+    node = {"name": "vqa2", "folder": str(folder), "min_answers": 2, **params}
+    data = DATASETS.build(node, split=split)
+    assert isinstance(data, Vqa2)
+    return data
+
+
+@pytest.mark.parametrize(
+    ("answer", "form"),
+    [
+        ("two", "2"),
+        ("None", "0"),
+        ("TEN", "10"),
+        ("the two mountain's", "2 mountain 's"),
+        (" A dog!\n", "dog"),
+        ("red,white", "red white"),  # a mark between letters is a space
+        ("red, white", "red white"),  # one beside a space goes
+        ("1,000 a-b", "1000 ab"),  # all marks go where digits have a comma between them
+        ("t-shirt", "t shirt"),
+        ("st. john", "st john"),
+        ("2.5", "2.5"),
+        ("5:30pm", "5:30pm"),
+        ("dont", "don't"),
+        ("shouldn'tve", "shouldn't've"),
+        ("its", "its"),
+        ("the", ""),
+    ],
+)
+def test_normaliser(answer: str, form: str) -> None:
+    assert normalise(answer) == form
+
+
+def test_the_official_form_keeps_possessives() -> None:
+    assert official("the two mountain's") == "2 mountain's"
+    assert official("whats") == "what's"
+
+
+@given(st.text("ab 'one\n.,-!015", max_size=12))
+def test_normalising_twice_changes_nothing(answer: str) -> None:
+    assert normalise(normalise(answer)) == normalise(answer)
+
+
+def leave_one_out(matches: int) -> float:
+    """Ten subsets of nine people; in each, three who agree make a full score."""
+    left_out = [matches - 1] * matches + [matches] * (10 - matches)
+    return sum(min(1.0, n / 3) for n in left_out) / 10
+
+
+@pytest.mark.parametrize("matches", range(11))
+def test_soft_targets_are_official_accuracies(matches: int) -> None:
+    expected = [0, 0.3, 0.6, 0.9, 1, 1, 1, 1, 1, 1, 1][matches]
+    annotators = ["two"] * matches + [f"other {i}" for i in range(10 - matches)]
+    assert leave_one_out(matches) == pytest.approx(expected)
+    assert accuracy("2", annotators) == pytest.approx(expected)
+    classes = Vocabulary(["yes", "2"]).classes([official(a) for a in annotators])
+    assert targets(classes[None], 2).tolist() == [[0, pytest.approx(expected)]]
+
+
+def test_examples_of_the_official_files(folder: Path) -> None:
+    data = load(folder)
+    assert (len(data), sorted(data.label_names)) == (16, sorted(CLASSES))
+    example = data[3]
+    picture = folder / "train2014" / "COCO_train2014_000000001001.jpg"
+    assert example.id == "1001001"
+    assert example.raw == {"text": "What about boat 3?", "image": str(picture)}
+    assert picture.is_file()
+    scores = dict(zip(data.label_names, example.label.tolist(), strict=True))
+    assert scores == {**dict.fromkeys(CLASSES, 0.0), "yes": 1, "no": pytest.approx(0.9)}
+    assert data.record(3) == {"question_id": 1001001, "image_id": 1001, "answer_type": "yes/no"}
+    assert data.labels([3, 0]).tolist() == [example.label.tolist(), data[0].label.tolist()]
+
+
+def test_layouts_give_equal_examples(tmp_path: Path, own_cache: Path) -> None:
+    for layout in ("official", "mmf"):
+        params = write_vqa2(tmp_path / layout, layout)
+        check_dataset(Vqa2, **params)
+        check_dataset(Vqa2, **params, image="key", key="{id}")
+    for split in ("train", "val", "test"):
+        one, other = (load(tmp_path / n, split, image="key") for n in ("official", "mmf"))
+        assert one.label_names == other.label_names
+        for a, b in zip(one, other, strict=True):
+            assert (a.id, a.raw) == (b.id, b.raw)
+            assert np.array_equal(a.label, b.label)
+
+
+def test_splits_and_keys(folder: Path) -> None:
+    assert load(folder, "test", image="key")[0].raw["image"] == "COCO_test2015_000000004000"
+    assert load(folder, "test")[0].label is None
+    val = load(folder, "test", splits={"test": "val2014"}, image="key", key="coco_{split}_{id}")
+    assert val[0].raw["image"] == "coco_val2014_2000"
+    assert val[0].label is not None
+    assert load(folder, "test").slices() == {}
+    assert load(folder).slices() == {
+        "yes/no": [0, 3, 6, 9, 12, 15],
+        "number": [1, 4, 7, 10, 13],
+        "other": [2, 5, 8, 11, 14],
+    }
+
+
+def test_vocabulary_is_frequent_answers_the_most_frequent_first(folder: Path) -> None:
+    names = ["2", "cat's", "no", "yes", "10", "dog"]  # of 3, 3, 3, 3, 2 and 2 questions
+    assert load(folder).label_names == names
+    assert load(folder, min_answers=3).label_names == names[:4]
+    both = load(folder, vocabulary_from=["train2014", "val2014"], min_answers=6)
+    assert both.label_names == names[:4]
+    with pytest.raises(DataError, match="no answer of at least 9 questions"):
+        load(folder, min_answers=9)
+    with pytest.raises(DataError, match="test2015 has no answers; set `vocabulary`"):
+        load(folder, vocabulary_from=["test2015"])
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("ans2label.json", '{"yes": 1, "cat \'s": 0, "": 2}'),
+        ("label2ans.json", '["cat \'s", "yes", ""]'),
+        ("answers_vqa.txt", "cat 's\nyes\n<unk>\n"),
+    ],
+)
+def test_vocabulary_files(folder: Path, name: str, text: str) -> None:
+    (folder / name).write_text(text, encoding="utf-8")
+    data = load(folder, vocabulary=str(folder / name))
+    assert data.label_names[:2] == ["cat 's", "yes"]
+    assert data[2].label.tolist() == [1, 0, 0]  # the other style of a possessive is the same answer
+    assert data[3].label.tolist() == [0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("v.json", '{"yes": 0, "no": 2}', "with each index from 0 once"),
+        ("v.json", '{"yes"', "not a readable vocabulary"),
+        ("v.json", "[1]", "expected {answer: index}"),
+        ("v.txt", "yes\nyes\n", "holds 1 answers more than once"),
+        ("v.txt", "", "holds no answer"),
+    ],
+)
+def test_bad_vocabularies(folder: Path, name: str, text: str, message: str) -> None:
+    (folder / name).write_text(text, encoding="utf-8")
+    with pytest.raises(DataError, match=f"{name}: ") as error:
+        load(folder, vocabulary=str(folder / name))
+    assert message in str(error.value)
+
+
+def test_submission(folder: Path) -> None:
+    data = load(folder, "test")
+    rows = [{"id": example.id, "prediction": "yes"} for example in data]
+    (name, text), *more = data.submission(rows).items()
+    assert (name, more) == ("vqa_OpenEnded_mscoco_test-dev2015_results.json", [])
+    assert json.loads(text)[1] == {"question_id": 4000001, "answer": "yes"}
+    assert len(json.loads(text)) == 16
+    with pytest.raises(DataError, match="no prediction for question 4000000"):
+        data.submission(rows[1:])
+    with pytest.raises(DataError, match="a prediction without question 7"):
+        data.submission([*rows, {"id": "7", "prediction": "no"}])
+
+
+def test_later_starts_read_the_cache_until_a_file_changes(
+    folder: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = load(folder)
+    calls = []
+    parse: Callable[..., Any] = vqa_files._parse_official
+    monkeypatch.setattr(vqa_files, "_parse_official", lambda *a: calls.append(a) or parse(*a))
+    again = load(folder)
+    assert calls == []
+    assert [e.label.tolist() for e in first] == [e.label.tolist() for e in again]
+    (cached,) = (own_cache / "parsed").glob("*.safetensors")
+    cached.write_bytes(cached.read_bytes()[:100])
+    assert load(folder)[0].label.tolist() == first[0].label.tolist()
+    os.utime(folder / QUESTIONS, ns=(1, 1))
+    load(folder)
+    assert len(calls) == 2
+    assert [p.suffix for p in (own_cache / "parsed").iterdir()] == [".safetensors"] * 2
+
+
+def change(folder: Path, name: str, edit: Callable[[list[Any]], object]) -> None:
+    """Write a file with its list edited."""
+    file = json.loads((folder / name).read_text())
+    edit(file["questions" if name == QUESTIONS else "annotations"])
+    (folder / name).write_text(json.dumps(file), encoding="utf-8")
+
+
+MISTAKES: list[tuple[str, Callable[[list[Any]], object], str]] = [
+    (QUESTIONS, lambda q: q[2].pop("question"), "questions[2]: Object missing required field"),
+    (QUESTIONS, lambda q: q[1].update(image_id="x"), "questions[1]: Expected `int`, got `str`"),
+    (QUESTIONS, lambda q: q.clear(), "holds no question"),
+    (QUESTIONS, lambda q: q.append(q[0]), "question 1000000 stands there twice"),
+    (QUESTIONS, lambda q: q.pop(), "an annotation without question 1007001"),
+    (ANNOTATIONS, lambda a: a.pop(), "no annotation of question 1000000"),
+    (ANNOTATIONS, lambda a: a[3]["answers"].pop(), "annotations[3]: 9 answers, expected 10"),
+    (ANNOTATIONS, lambda a: a[4].update(answer_type="z"), "annotations[4]: answer_type 'z'"),
+    (ANNOTATIONS, lambda a: a.insert(0, None), "annotations[0]: Expected `object`, got `null`"),
+]
+
+
+@pytest.mark.parametrize(("name", "edit", "message"), MISTAKES)
+def test_mistakes_are_named_with_file_and_entry(
+    folder: Path, name: str, edit: Callable[[list[Any]], object], message: str
+) -> None:
+    change(folder, name, edit)
+    with pytest.raises(DataError) as error:
+        load(folder)
+    assert message in str(error.value)
+    assert str(folder) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", [QUESTIONS, ANNOTATIONS])
+@pytest.mark.parametrize(
+    "text", [b"", b"{}", b"[]", b'{"questions": 3, "annotations": 3}', b"\xff"]
+)
+def test_damaged_files(folder: Path, name: str, text: bytes) -> None:
+    (folder / name).write_bytes(text)
+    with pytest.raises(DataError, match=f"{name}: not a readable json file of VQA"):
+        load(folder)
+
+
+def test_truncated_file(folder: Path) -> None:
+    whole = (folder / ANNOTATIONS).read_bytes()
+    (folder / ANNOTATIONS).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=f"{ANNOTATIONS}: not a readable json .*truncated"):
+        load(folder)
+
+
+class Hostile:
+    """Unpickled by the usual means, it would leave a file behind."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.target),)
+
+
+def test_bad_imdb(folder: Path, tmp_path: Path) -> None:
+    (folder / QUESTIONS).unlink()
+    with pytest.raises(DataError, match=r"no v2_OpenEnded.*and no imdb_train2014\.npy"):
+        load(folder)
+    path = folder / "imdb_train2014.npy"
+    np.save(path, np.array([{"question_id": Hostile(tmp_path / "made")}], dtype=object))
+    with pytest.raises(DataError, match=r"imdb_train2014\.npy: the pickle asks for 'posix.mkdir'"):
+        load(folder)
+    assert not (tmp_path / "made").exists()
+    np.save(path, np.array([{"version": 1}, {"question_id": 1, "image_id": 2}], dtype=object))
+    with pytest.raises(DataError, match=r"imdb_train2014\.npy: row 0: no row of an imdb"):
+        load(folder)
+    path.write_bytes(b"nothing")
+    with pytest.raises(DataError, match=r"imdb_train2014\.npy: not a readable .npy file"):
+        load(folder)
+
+
+def test_config_mistakes(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no split 'dev'. Known: test, train, val"):
+        load(folder, "dev")
+    with pytest.raises(ConfigError, match=r"no questions 'val2015'. Did you mean 'val2014'"):
+        load(folder, "val", splits={"val": "val2015"})
+    with pytest.raises(ConfigError, match=r"key: '\{name\}' cannot be filled in"):
+        load(folder, image="key", key="{name}")
+    with pytest.raises(DataError, match=r"no folder .*train2014 of pictures; set `images`"):
+        load(folder, images=str(tmp_path / "nowhere"))
+    (folder / ANNOTATIONS).unlink()
+    with pytest.raises(DataError, match=f"needs the answers of train2014 .{ANNOTATIONS}"):
+        load(folder, vocabulary_from=["val2014"])
+    assert "visualqa.org" in str(Vqa2.needs_build(folder="/nowhere"))
+    assert Vqa2.needs_build(folder=str(folder)) is None
