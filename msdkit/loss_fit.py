@@ -98,7 +98,12 @@ def check_features(report: Any, values: Node) -> None:
             report.problem(
                 path, f"losses need {listing(missing)}; model '{node['name']}' gives {found}"
             )
+    cached = (values.get("train") or {}).get("teacher_cache", True)
     if read <= set(CACHED):
+        if cached:
+            who = [path for path, found in needs.items() if found]
+            what = f"{listing(who)}: {listing(read)} stands in the teacher cache beside the logits"
+            report.note("train.teacher_cache", what)
         return
     _check_live(report, values, needs)
     mine = [node for path, node in nodes if path == "student"]

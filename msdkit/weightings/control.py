@@ -20,14 +20,17 @@ CHUNK = 8192  # examples weighed at once
 class Control(Wrapper):
     """As much weight as another weighting gives, with no choice per example.
 
-    Formula: with the weights u of `of`, kind mean: w_iv = (1/N) Σ_j u_jv; kind shuffle:
-    w_iv = u_π(i)v, one permutation π for all views. Over the training set of N examples, π drawn
-    once from the seed, where u is a function of the teacher's answers and the labels. A weighting
-    that changes with the step (learned, schedule, or a plugin that reads the step's losses or the
-    student) is averaged or shuffled within the batch of N, π drawn from the seed and the step.
+    Formula: mean: w_iv = (1/N) Σ_j u_jv
+    shuffle: w_iv = u_π(i)v, one permutation π for all views
 
-    of is any weighting; seed belongs to the shuffle. A weighting that learns goes on to learn as if
-    it stood alone: inside of its updates the control is not there.
+    u are the weights of `of`, any weighting; `kind` chooses mean or shuffle. Where u is a function
+    of the teacher's answers and the labels, N examples are the training set and π is drawn once
+    from `seed`. A weighting that changes with the step (learned, schedule, or a plugin that reads
+    the step's losses or the student) is averaged or shuffled within the batch of N, π drawn from
+    `seed` and the step.
+
+    A weighting that learns goes on to learn as if it stood alone: inside of its updates the control
+    is not there.
 
     When: Beside every weighting per example. Only what it gains over `mean` comes from choosing
     between examples; `shuffle` also keeps the spread of its weights.
