@@ -38,6 +38,13 @@ def check_losses(report: Any, values: Node, names: list[str], task: str) -> None
         if not isinstance(term, dict) or wrong(report, f"{path}.name"):
             continue
         _check_loss(report, path, term["name"], "distill", task)
+        if term.get("views") == []:
+            report.problem(f"{path}.views", "expected at least one view, got none")
+        scope = getattr(LOSSES.get(term["name"]), "scope", "view")
+        if term.get("target") is not None and scope == "views":
+            report.problem(
+                f"{path}.target", f"loss '{term['name']}' compares all views, each with its own"
+            )
         for key in ("views", "target"):
             if term.get(key) is not None and not wrong(report, f"{path}.{key}"):
                 named = term[key] if key == "views" else [term[key]]

@@ -72,5 +72,5 @@ class Schedule(Wrapper):
         """WeightingInput -> [B, V]"""
         factor = self.factor(inputs.step)
         row = [factor if self.views is None or v in self.views else 1.0 for v in inputs.views]
-        weights = self.of(inputs)
+        weights = self.inner(inputs)
         return weights * weights.new_tensor(row)
