@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 # waiting threads soon sleep: other work may need the cores
 export GOMP_SPINCOUNT ?= 3000
 
-.PHONY: demo test check bench
+.PHONY: demo test check bench docs
 
 $(INSTALLED): setup.py
 	$(PYTHON) -m venv $(VENV)
@@ -27,3 +27,6 @@ check: $(INSTALLED)  ## formatting, lint and types
 
 bench: $(INSTALLED)  ## speed, as ratios within one run
 	$(BIN)/python benchmarks/run.py
+
+docs: $(INSTALLED)  ## docs/losses.md and docs/weightings.md, from the docstrings
+	$(BIN)/python tools/make_docs.py

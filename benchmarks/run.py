@@ -1,7 +1,7 @@
 """Speed as ratios within one run: medians of interleaved repeats on synthetic data.
 
 cached vs live teacher, drop vs zero masking, the framework's step vs a hand-written loop, and
-random batches from a feature store vs memcpy of as many bytes.
+random batches from a feature store vs memcpy of as many bytes, and learned vs constant weights.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from baselines import copy_bytes, linear_schedule, plain_msd_step, seconds_each
+from learned import ratios
 
 from msdkit.config import TrainConfig
 from msdkit.distiller import Distiller
@@ -47,14 +48,16 @@ def random_batch() -> Batch:
     return Batch(ids, {"text": text, "image": image}, torch.randint(0, 3, (BATCH,)))
 
 
-def trainer(student: Any, folder: Path, teacher: Any = None) -> Trainer:
+def trainer(
+    student: Any, folder: Path, teacher: Any = None, weighting: Any = "saliency"
+) -> Trainer:
     """The framework's loop around a student."""
     distiller = Distiller(
         student,
         teacher=teacher,
         task_loss=LOSSES.build("cross_entropy"),
         terms=[Term(LOSSES.build({"name": "kl", "temperature": 2.0}))],
-        weighting=WEIGHTINGS.build("saliency"),
+        weighting=WEIGHTINGS.build(weighting) if isinstance(weighting, str) else weighting,
     )
     config = TrainConfig(max_steps=10_000, warmup=0.0)
     data: Any = range(BATCH)
@@ -104,6 +107,17 @@ def steps(folder: Path) -> list[list[str]]:
     ]
 
 
+def learned(folder: Path) -> list[list[str]]:
+    """Training steps with learned weights against constant ones."""
+    student, batch, held_out = model(STUDENT), random_batch(), random_batch()
+    batch.teacher_logits = {v: torch.randn(BATCH, 3) for v in VIEWS}
+
+    def made(weighting: Any) -> Trainer:
+        return trainer(copy.deepcopy(student), folder, weighting=weighting)
+
+    return [row(what, *seconds) for what, seconds in ratios(made, batch, held_out).items()]
+
+
 def store(folder: Path) -> list[list[str]]:
     """Random batches of fp32 records against memcpy of as many bytes, page cache warm."""
     records, draw = 2000, np.random.default_rng(0)
@@ -132,7 +146,7 @@ def main() -> None:
     """Measure and print."""
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
-        rows = [*steps(Path(folder)), *store(Path(folder))]
+        rows = [*steps(Path(folder)), *learned(Path(folder)), *store(Path(folder))]
     title = f"medians, {torch.get_num_threads()} threads, batch {BATCH}, torch {torch.__version__}"
     print_table(title, ["first / second", "first", "second", "ratio"], rows)
 

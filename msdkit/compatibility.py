@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from msdkit.assets import ASSETS
-from msdkit.config import Node
+from msdkit.config import MULTI, Node
 from msdkit.declarations import (
     DEFAULT_METRICS,
     HELD_OUT,
@@ -39,6 +39,7 @@ def check_fit(report: Any, values: Node) -> None:
     forms = {"distill": list, "train": Mapping, "evaluate": Mapping}  # others are told already
     values = {k: v for k, v in values.items() if isinstance(v, forms.get(k, object))}
     models = list(_models(report, values))
+    _check_several(report, values, names)
     check_losses(report, values, names, task)
     check_features(report, values)
     _check_models(report, values, models, names, task)
@@ -61,10 +62,27 @@ def _declared(report: Any, node: Node) -> Any:
 
 def _models(report: Any, values: Node) -> Iterator[Found]:
     """(path, node, class) of the models that are named in full and right so far."""
-    for path in ("student", "teacher"):
-        node = values.get(path)
+    teacher = values.get("teacher")
+    right = isinstance(teacher, dict) and not wrong(report, "teacher")
+    for path, node in {
+        "student": values.get("student"),
+        **(teacher_nodes(teacher) if right else {}),
+    }.items():
         if isinstance(node, dict) and "name" in node and not wrong(report, path):
             yield path, node, MODELS.get(node["name"])
+
+
+def _check_several(report: Any, values: Node, names: list[str]) -> None:
+    """Several teachers: their views are known, and they answer from their caches."""
+    node = values.get("teacher")
+    if not isinstance(node, dict) or node.get("name") != MULTI or wrong(report, "teacher"):
+        return
+    for view in node.get("specialists") or {}:
+        report.attempt(f"teacher.specialists.{view}", partial(View.parse, view, names))
+    if values.get("distill") and not (values.get("train") or {}).get("teacher_cache", True):
+        report.problem(
+            "train.teacher_cache", f"'{MULTI}' answers from caches alone; it takes a single teacher"
+        )
 
 
 def _check_models(
@@ -93,7 +111,7 @@ def _check_init(report: Any, path: str, init: Any, values: Node) -> None:
         return
     if len(init) > 1:
         report.problem(f"{path}.init", "expected one of folder and teacher_layers, got both")
-    if "teacher_layers" in init and (path == "teacher" or values.get("teacher") is None):
+    if "teacher_layers" in init and (path != "student" or values.get("teacher") is None):
         report.problem(f"{path}.init.teacher_layers", "there is no teacher to take layers from")
     folder = init.get("folder")
     if folder is not None and folder not in ASSETS and not Path(folder).is_dir():
@@ -104,15 +122,15 @@ def _check_weighting(report: Any, values: Node, names: list[str], task: str) -> 
     if values.get("weighting") is None or wrong(report, "weighting") or wrong(report, "distill"):
         return
     cls: Any = WEIGHTINGS.get(values["weighting"]["name"])
-    kinds = getattr(cls, "task_kinds", TASKS)
-    if task not in kinds:
-        message = f"weighting '{values['weighting']['name']}' is for {listing(kinds)}, not {task}"
-        report.problem("weighting.name", message)
     if not values.get("distill"):
         report.note("weighting", "nothing is distilled, so there is nothing to weigh")
     if not check_context(report, "weighting.name", cls, frozenset()):
         return
     weighting = report.attempt("weighting", lambda: WEIGHTINGS.build(values["weighting"]))
+    kinds = getattr(weighting, "task_kinds", TASKS)  # the built one knows what it wraps
+    if task not in kinds:
+        message = f"weighting '{values['weighting']['name']}' is for {listing(kinds)}, not {task}"
+        report.problem("weighting.name", message)
     wanted = [t.get("views") for t in values.get("distill") or []]
     views = [
         "multimodal",
@@ -125,12 +143,26 @@ def _check_weighting(report: Any, values: Node, names: list[str], task: str) -> 
         call = getattr(weighting, hook, None)
         if call:
             report.attempt("weighting", lambda c=call, a=argument: c(a))
+    _check_search(report, values["weighting"])
     if learns(weighting) and (values.get("train") or {}).get("held_out") == 0:
         report.problem(
             "train.held_out",
             f"weighting '{values['weighting']['name']}' learns from training examples that are "
             f"held out; leave it unset (a share of {HELD_OUT}) or give a share above 0",
         )
+
+
+def _check_search(report: Any, node: Node) -> None:
+    """A run searches the weights of `population` itself, not of one inside of another."""
+    path, inner = "weighting.of", node.get("of")
+    while isinstance(inner, dict):
+        if inner.get("name") == "population" and inner.get("search") is not None:
+            report.problem(
+                f"{path}.search",
+                f"only `weighting: {{name: population, search: …}}` is searched, not one inside of "
+                f"'{node['name']}'; give the weights that such a run found",
+            )
+        path, inner = f"{path}.of", inner.get("of")
 
 
 def _check_evaluate(report: Any, values: Node, names: list[str], task: str) -> None:

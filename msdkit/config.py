@@ -173,6 +173,8 @@ class TeacherNode(NodeOf):
         if isinstance(node, dict) and node.get("name") == MULTI and not found:
             for where, one in members(node).items():
                 found += [(f"{where}.{p}" if p else where, m) for p, m in self.validate(one)]
+                if isinstance(one, dict) and one.get("name") == MULTI:
+                    found.append((where, f"'{MULTI}' holds no other; list all teachers in one"))
         return found
 
 

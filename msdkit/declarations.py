@@ -75,7 +75,10 @@ def loss_needs(node: Node) -> tuple[str, ...]:
     plain, _ = TERM.split(node)
     hook = getattr(cls, "needs_for", None)
     parameters = {k: v for k, v in plain.items() if k != "name"}
-    return tuple(hook(**parameters) if hook else getattr(cls, "needs", ()))
+    needs = hook(**parameters) if hook else getattr(cls, "needs", ())
+    if isinstance(needs, str):
+        raise ConfigError(f"loss '{node['name']}': `needs` must be a tuple, such as ('{needs}',)")
+    return tuple(needs)
 
 
 def from_cache(config: ExperimentConfig) -> bool:

@@ -187,7 +187,7 @@ class Distiller(nn.Module):
                 {v: handed(x, term.needs, layers) for v, x in outputs.items() if v in wanted}
                 for outputs, layers in ((students, mine), (teachers, theirs))
             ]
-            first = term.loss(*given, labels)
+            first = self._per_example(term, term.loss(*given, labels), zero)
             return torch.stack([first] + [zero.to(first)] * (len(self.views) - 1), dim=1)
         columns = []
         for view in self.views:
@@ -196,8 +196,17 @@ class Distiller(nn.Module):
                 continue
             student = handed(students[view], term.needs, mine)
             teacher = handed(teachers[term.target or view], term.needs, theirs)
-            columns.append(term.loss(student, teacher, labels).to(zero.dtype))
+            columns.append(self._per_example(term, term.loss(student, teacher, labels), zero))
         return torch.stack(columns, dim=1)
+
+    @staticmethod
+    def _per_example(term: Term, values: Tensor, like: Tensor) -> Tensor:
+        if values.shape != like.shape:
+            raise ConfigError(
+                f"loss '{term.name}' gave values of shape {list(values.shape)}, "
+                f"expected [B] = {list(like.shape)}"
+            )
+        return values.to(like.dtype)
 
     def _given(
         self, batch: Batch, teachers: Outputs, logits: dict[str, Tensor], distill: Tensor

@@ -215,6 +215,10 @@ class Experiment:
         count = len(self.raw("train"))
         order = torch.randperm(count, generator=torch.Generator().manual_seed(HELD_OUT_SEED))
         held = math.ceil(share * count)
+        if held >= count:
+            raise ConfigError(
+                f"train.held_out: a share of {share} of {count} training examples leaves none"
+            )
         return order[held:].sort().values, order[:held].sort().values
 
     @cached_property
@@ -259,15 +263,13 @@ class Experiment:
         Nothing stays of it, neither in running means and memories nor in the random state.
         """
         device, distiller = self.accelerator.device, self.distiller
-        changed = (distiller.student, distiller.losses)  # by running means and memories
-        before = [deepcopy(module.state_dict()) for module in changed]
+        before = deepcopy(distiller.state_dict())  # running means and memories will change
         batch = self.train_split.__getitems__(list(range(min(2, len(self.train_split)))))
         distiller.to(device).train()
         with torch.random.fork_rng(), torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the run itself will warn
             distiller(batch.to(device))
-        for module, state in zip(changed, before, strict=True):
-            module.load_state_dict(state)
+        distiller.load_state_dict(before, strict=False)  # a part that was just made stays
 
     def split(self, split: str) -> Split:
         """Examples of one split for evaluation."""

@@ -38,6 +38,13 @@ def check_losses(report: Any, values: Node, names: list[str], task: str) -> None
         if not isinstance(term, dict) or wrong(report, f"{path}.name"):
             continue
         _check_loss(report, path, term["name"], "distill", task)
+        if term.get("views") == []:
+            report.problem(f"{path}.views", "expected at least one view, got none")
+        scope = getattr(LOSSES.get(term["name"]), "scope", "view")
+        if term.get("target") is not None and scope == "views":
+            report.problem(
+                f"{path}.target", f"loss '{term['name']}' compares all views, each with its own"
+            )
         for key in ("views", "target"):
             if term.get(key) is not None and not wrong(report, f"{path}.{key}"):
                 named = term[key] if key == "views" else [term[key]]
@@ -98,7 +105,12 @@ def check_features(report: Any, values: Node) -> None:
             report.problem(
                 path, f"losses need {listing(missing)}; model '{node['name']}' gives {found}"
             )
+    cached = (values.get("train") or {}).get("teacher_cache", True)
     if read <= set(CACHED):
+        if cached:
+            who = [path for path, found in needs.items() if found]
+            what = f"{listing(who)}: {listing(read)} stands in the teacher cache beside the logits"
+            report.note("train.teacher_cache", what)
         return
     _check_live(report, values, needs)
     mine = [node for path, node in nodes if path == "student"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
@@ -37,7 +38,10 @@ def best_weights(config: ExperimentConfig, run: Run) -> list[dict[str, Any]]:
         value = results["splits"]["val"]["student"][MULTIMODAL][results["metric"]]
         tried.append({"weights": weights, "metric": results["metric"], "value": value})
     higher = getattr(METRICS.get(tried[0]["metric"]), "higher_is_better", True)
-    return sorted(tried, key=lambda t: t["value"], reverse=higher)  # stable: the first of equals
+    worst = -math.inf if higher else math.inf  # stands for a metric that is not a number
+    return sorted(  # stable: the first of equals
+        tried, key=lambda t: worst if math.isnan(t["value"]) else t["value"], reverse=higher
+    )
 
 
 def with_weights(config: ExperimentConfig, weights: Any) -> ExperimentConfig:

@@ -76,7 +76,7 @@ class Term:
                 f"term '{self.name}' reads {listing(self.needs)} of layers, which no teacher cache "
                 "holds; it needs a live teacher"
             )
-        chosen = self.layers or getattr(self.loss, "layers", "uniform")
+        chosen = getattr(self.loss, "layers", "uniform") if self.layers is None else self.layers
         return pair_layers(chosen, len(student.encoder_layers), len(teacher.encoder_layers))  # type: ignore[arg-type]
 
 
@@ -92,6 +92,8 @@ def pair_layers(chosen: LayerMap, mine: int, theirs: int) -> Pairs:
         return [(i, max(1, round(i * theirs / mine))) for i in range(1, mine + 1)]
     if isinstance(chosen, str):
         raise ConfigError(f"layers: expected uniform, last or pairs of layers, got '{chosen}'")
+    if not chosen:
+        raise ConfigError("layers: expected at least one pair of layers, got none")
     for pair in chosen:
         if len(pair) != 2 or not (1 <= pair[0] <= mine and 1 <= pair[1] <= theirs):
             raise ConfigError(

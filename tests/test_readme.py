@@ -74,6 +74,10 @@ def test_own_data_without_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         with pytest.raises(SystemExit) as stopped:
             main(["run", name, "train.max_steps=2"])
         assert not stopped.value.code
+    (tmp_path / "my_method.yaml").write_text(code("yaml", "Methods are configs"), encoding="utf-8")
+    with pytest.raises(SystemExit) as stopped:
+        main(["check", "mine.yaml", "my_method.yaml"])
+    assert not stopped.value.code
     found = msdkit.load("runs/jsonl/mine/seed0").predict(
         [{"text": "a dog", "image": str(images / "7.png")}], view="multimodal"
     )

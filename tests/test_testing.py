@@ -58,7 +58,12 @@ NODES: dict[str, list[dict[str, Any]]] = {
     "control": [
         {"name": "control", "kind": kind, "of": of}
         for kind in ("mean", "shuffle")
-        for of in ("population", "saliency", SALIENCY[-1])
+        for of in ("population", "saliency", SALIENCY[-1], "learned")
+    ],
+    "learned": [{"name": "learned", "multimodal": constant} for constant in (None, 0.5)],
+    "schedule": [
+        {"name": "schedule", "of": of, "steps": 4, "start": 0.5, "shape": "cosine"}
+        for of in ("saliency", "learned")
     ],
     "fusion_transformer": [
         {"name": "fusion_transformer", "hidden": 8, "layers": 2, "heads": 2, "max_length": 16}
@@ -76,10 +81,11 @@ PAIRS = {"visual_bert": 6, "uniter": 12, "vilt": 14, "clip_fusion": 14}
 
 
 def cases(registry: Any) -> list[Any]:
-    """Nodes of every registered plugin."""
+    """Nodes of every registered plugin but those that stand for models (multi_teacher)."""
     return [
         pytest.param(node, id=f"{name}-{i}")
         for name in registry
+        if getattr(registry.get(name), "role", "") != "teacher"
         for i, node in enumerate(NODES.get(name, [{"name": name}]))
     ]
 
@@ -96,6 +102,10 @@ def test_losses(node):
 @pytest.mark.parametrize("node", cases(WEIGHTINGS))
 @pytest.mark.parametrize("task", TASKS)
 def test_weightings(node, task):
+    if task not in getattr(WEIGHTINGS.get(node["name"]), "task_kinds", TASKS):
+        with pytest.raises(AssertionError, match=f"is not for {task}"):
+            check_weighting(WEIGHTINGS.build(node), task=task)
+        return
     check_weighting(WEIGHTINGS.build(node), task=task)
     check_weighting(WEIGHTINGS.build(node), task=task, modalities=("a", "b", "c"))
 

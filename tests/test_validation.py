@@ -336,6 +336,17 @@ def test_what_losses_and_maskings_need_of_models(bare, check):
     ]
 
 
+def test_where_features_come_from_is_told(check):
+    def told(*losses: str, cache: bool = True) -> list[str]:
+        found = check({"distill": list(losses), "train": {"teacher_cache": cache}})
+        return [n.message for n in found.notes if n.path == "train.teacher_cache"]
+
+    assert told("kl") == []
+    assert told("kl", "sp") == ["distill.1: pooled stands in the teacher cache beside the logits"]
+    assert told("sp", cache=False) == told("pkd", cache=False) == []
+    assert told("sp", "pkd")[0].endswith("so the teacher runs live at each step")
+
+
 @pytest.mark.parametrize(
     ("changes", "path", "message"),
     [

@@ -19,11 +19,13 @@ from msdkit.types import TASKS, Fraction, ModelOutput, PositiveFloat, PositiveIn
 class ContrastiveRepresentation(nn.Module):
     """Student and teacher agree on which of many examples is the one before them.
 
-    Formula: loss_i = D(g_s(s_i), memory of the teacher) + D(g_t(t_i), memory of the student), with
-    D(v, memory) = −log h(v, u_i) − Σ_k log(1 − h(v, u_k)) over K other examples k, and
-    h(v, u) = p / (p + K/M), p = exp(⟨v, u⟩/τ) / Z. u_j is the row of example j in the memory of M
-    training examples; g_s and g_t are learned linear maps to `dim` numbers of L2 norm 1; Z is
-    estimated from the first batch, once for each direction, as M times the mean of exp(⟨v, u⟩/τ).
+    Formula: loss_i = D(g_s(s_i), memory of the teacher) + D(g_t(t_i), memory of the student)
+    D(v, memory) = −log h(v, u_i) − Σ_k log(1 − h(v, u_k)) over K other examples k
+    h(v, u) = p / (p + K/M), p = exp(⟨v, u⟩/τ) / Z
+
+    u_j is the row of example j in the memory of M training examples; g_s and g_t are learned linear
+    maps to `dim` numbers of L2 norm 1; Z is estimated from the first batch, once for each
+    direction, as M times the mean of exp(⟨v, u⟩/τ).
 
     In nats. `negatives` is K, drawn uniformly with replacement from the other examples, at most
     M − 1 (the paper's 16384 suits large sets); `temperature` is τ. In training the rows of a batch

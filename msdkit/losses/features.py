@@ -18,11 +18,11 @@ from msdkit.types import TASKS, ModelOutput
 class FitNet(nn.Module):
     """The student's features hit the teacher's, through a learned linear map between widths.
 
-    Formula: mean over elements of (r(f_s) − f_t)²; r is linear where the widths differ, else the
-    identity. It is a parameter of the loss, trained with the student.
+    Formula: mean over elements of (r(f_s) − f_t)²; r linear where the widths differ, else the
+    identity
 
-    `feature`: "pooled", one vector per example, or "hidden", the states of every paired layer
-    (one r for all layers).
+    r is a part of the loss, trained with the student. `feature`: "pooled", one vector per example,
+    or "hidden", the states of every paired layer (one r for all layers).
 
     Reduction: mean over the width, for "hidden" over the positions that are no padding and over
     the pairs too; the mean over the batch is the published value up to a factor (equation 3 has
@@ -74,7 +74,7 @@ class AttentionTransfer(nn.Module):
     """The student is active at the positions where the teacher is active.
 
     Formula: mean over positions of (Q_s − Q_t)², with Q = q / ‖q‖₂ over the positions and
-    q = mean over channels of f²; f are the hidden states of a pair of layers.
+    q = mean over channels of f²; f are the hidden states of a pair of layers
 
     Reduction: mean over the positions that are no padding (which has no part in ‖q‖₂ either) and
     over the pairs. Equation 2 has β/2 times the sum over pairs of the norm; the square and the
@@ -111,9 +111,10 @@ def _activity(states: Tensor, mask: Tensor) -> Tensor:
 class PatientKD(nn.Module):
     """The student's [CLS] state points where the teacher's points, layer by layer.
 
-    Formula: mean over the width of (s/‖s‖₂ − t/‖t‖₂)²; s and t are the states at the first
-    position of a pair of layers. s goes through a learned linear map where the widths differ (the
-    paper has equal widths), the same one for all layers.
+    Formula: mean over the width of (s/‖s‖₂ − t/‖t‖₂)²
+
+    s and t are the states at the first position of a pair of layers. s goes through a learned
+    linear map where the widths differ (the paper has equal widths), the same one for all layers.
 
     Reduction: mean over the width and over the pairs, as the authors' code has it; equation 7 sums
     over both. An example whose first position is padding gives 0.

@@ -21,14 +21,14 @@ class TinyBERT(nn.Module):
     """The student's embeddings, states, attention scores and answer follow the teacher's.
 
     Formula: embedding · MSE(E_s W, E_t) + hidden · Σ_k MSE(H_s,k W, H_t,k)
-    + attention · Σ_k mean over heads of MSE(A_s,k, A_t,k) + prediction · τ² KL(p_t^τ ‖ p_s^τ);
-    A are the scores before the softmax, k the pairs of layers.
+    + attention · Σ_k mean over heads of MSE(A_s,k, A_t,k) + prediction · τ² KL(p_t^τ ‖ p_s^τ)
 
-    `embedding`, `hidden`, `attention`, `prediction`: the weights of the terms; 0 leaves a term and
-    its features out. `temperature` τ is that of the prediction, whose KL is that of the task kind.
-    `heads`: "match" compares head by head, so the counts must agree; "mean" compares the mean over
-    the heads (ours, for unequal counts). W is one learned linear map, where the widths differ
-    (the paper writes two, the authors' code has one).
+    E are the embeddings, H_k the states of a pair k of layers, A_k its attention scores before the
+    softmax. `embedding`, `hidden`, `attention`, `prediction`: the weights of the terms; 0 leaves a
+    term and its features out. `temperature` τ is that of the prediction, whose KL is that of the
+    task kind. `heads`: "match" compares head by head, so the counts must agree; "mean" compares the
+    mean over the heads (ours, for unequal counts). W is one learned linear map, where the widths
+    differ (the paper writes two, the authors' code has one).
 
     Reduction: sum over pairs as in equation 6; MSE is the mean over elements, here of each
     example's positions that are no padding (for A: both the query and the key).
@@ -114,11 +114,11 @@ class TinyBERT(nn.Module):
 class MiniLM(nn.Module):
     """The student's last layer attends as the teacher's, and relates its values in the same way.
 
-    Formula: KL(A_t ‖ A_s) + KL(R_t ‖ R_s), in nats, with the rows A = softmax(Q Kᵀ/√d) and
-    R = softmax(V Vᵀ/√d) of every head; d is the width of a head, of each model its own.
+    Formula: KL(A_t ‖ A_s) + KL(R_t ‖ R_s), A = softmax(Q Kᵀ/√d), R = softmax(V Vᵀ/√d)
 
-    `heads`: "match" compares head by head, so the counts must agree; "mean" compares the mean over
-    the heads of the distributions (ours, for unequal counts).
+    In nats, for each row of every head; d is the width of a head, of each model its own. `heads`:
+    "match" compares head by head, so the counts must agree; "mean" compares the mean over the heads
+    of the distributions (ours, for unequal counts).
 
     Reduction: sum over keys, mean over heads, over queries that are no padding and over the pairs
     (by default one: the last layers). Padded keys have no part in the softmax.

@@ -65,8 +65,9 @@ class KLDivergence(Tempered):
 class StandardizedKL(Tempered):
     """KL divergence of z-scored logits: the order and relative gaps of classes, not their size.
 
-    Formula: τ² KL(softmax(ẑ_t / τ) ‖ softmax(ẑ_s / τ)), ẑ = (z − mean z) / sd z over the classes,
-    sd with C − 1; constant logits have ẑ = 0; τ is `temperature`
+    Formula: τ² KL(softmax(ẑ_t / τ) ‖ softmax(ẑ_s / τ)), ẑ = (z − mean z) / sd z
+
+    Mean and sd are over the classes, sd with C − 1; constant logits have ẑ = 0; τ is `temperature`.
 
     Reduction: sum over classes; the mean over the batch is the published value. The paper's weight
     (9 with τ = 2) is the term's `weight`.
@@ -112,8 +113,11 @@ class SigmoidKLDivergence(Tempered):
 class KnowledgeDistillation(Tempered):
     """Knowledge distillation by whichever divergence fits the data set's task kind.
 
-    Formula: `kl` for single labels, `sigmoid_kl` for multi-label tasks and soft targets,
-    `mse_logits` for regression, where `temperature` has no meaning and is not used
+    Formula: single_label: kl
+    multi_label, soft_target: sigmoid_kl
+    regression: mse_logits
+
+    τ is `temperature`; it has no meaning for regression and is not used there.
 
     Reduction: that of the loss it stands for.
 

@@ -62,12 +62,13 @@ class _Relational(nn.Module):
 class RelationalKD(_Relational):
     """Distances between examples, and angles in triplets of them, are as the teacher's.
 
-    Formula: loss = λ_D mean_ij h(d^s_ij, d^t_ij) + λ_A mean_ijk h(a^s_ijk, a^t_ijk), with
-    d_ij = ‖f_i − f_j‖ / μ, μ the mean of the batch's positive distances; a_ijk = ⟨e_ij, e_ik⟩ the
-    cosine of the angle at i, e_ij = (f_j − f_i) / ‖f_j − f_i‖ (0 for equal vectors); h is
-    SmoothL1: ½ (x − y)² up to |x − y| = 1, |x − y| − ½ beyond.
+    Formula: loss = λ_D mean_ij h(d^s_ij, d^t_ij) + λ_A mean_ijk h(a^s_ijk, a^t_ijk)
+    d_ij = ‖f_i − f_j‖ / μ
+    a_ijk = ⟨e_ij, e_ik⟩, e_ij = (f_j − f_i) / ‖f_j − f_i‖ (0 for equal vectors)
+    h(x, y) = ½ (x − y)² up to |x − y| = 1, |x − y| − ½ beyond (SmoothL1)
 
-    λ_D is `distance_weight`, λ_A `angle_weight`. `feature`: `pooled`, or `hidden` averaged over the
+    μ is the mean of the batch's positive distances, a_ijk the cosine of the angle at i. λ_D is
+    `distance_weight`, λ_A `angle_weight`. `feature`: `pooled`, or `hidden` averaged over the
     positions, layer by layer, then the mean over the paired layers (ours). No unit; the widths of
     student and teacher may differ.
 
@@ -106,11 +107,10 @@ class RelationalKD(_Relational):
 class SimilarityPreserving(_Relational):
     """Examples that are similar for the teacher are similar for the student.
 
-    Formula: loss = ‖G_s − G_t‖²_F / N², where G = F Fᵀ with every row divided by its L2 norm, and
-    F `[N, H]` are the vectors of a batch of N.
+    Formula: loss = ‖G_s − G_t‖²_F / N², G = F Fᵀ with every row divided by its L2 norm
 
-    `feature`: `pooled`, or `hidden` averaged over the positions, summed over the paired layers. No
-    unit; the widths of student and teacher may differ.
+    F [N, H] are the vectors of a batch of N. `feature`: `pooled`, or `hidden` averaged over the
+    positions, summed over the paired layers. No unit; the widths of student and teacher may differ.
 
     Reduction: example i gives Σ_j (G_s − G_t)²_ij / N; the mean over the batch is the formula. A
     batch of one gives 0.

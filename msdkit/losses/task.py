@@ -15,7 +15,7 @@ from msdkit.types import Fraction, PositiveFloat
 class CrossEntropy(nn.Module):
     """Cross-entropy of the softmax with the label, in nats.
 
-    Formula: −Σ_c w_c q_c log softmax(z)_c, q = (1 − ε) [c = y] + ε / C
+    Formula: −Σ_c w_c q_c log softmax(z)_c, q_c = (1 − ε) [c = y] + ε / C
 
     ε is `label_smoothing`; w, one number per class, is `class_weights` (1 if not given). Labels are
     class indices `[B]`; distributions `[B, C]` work too.

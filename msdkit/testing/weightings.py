@@ -10,7 +10,7 @@ from torch import Tensor
 
 from msdkit.errors import ConfigError, listing
 from msdkit.testing.promises import EXTREME, hook, labels_of, normal, promise
-from msdkit.types import Task, View, WeightingInput, default_views, known_views
+from msdkit.types import TASKS, Task, View, WeightingInput, default_views, known_views
 
 TRAIN, CLASSES = 6, 4
 
@@ -25,8 +25,16 @@ def check_weighting(
     of these and one more.
 
     They are [B, V], at least 0, detached, and finite at logits of ±100; the teacher views that it
-    asks for exist; `fit` is called over a small training set that the batches come from.
+    asks for exist; `fit` is called over a small training set that the batches come from. `task` is
+    one of its `task_kinds` (all, where it names none); one that learns has a whole `interval`.
     """
+    kinds = getattr(weighting, "task_kinds", TASKS)
+    unknown = set(kinds) - set(TASKS)
+    promise(not unknown, weighting, f"names task_kinds {listing(unknown)}; known: {listing(TASKS)}")
+    promise(task in kinds, weighting, f"is not for {task}; its task_kinds: {listing(kinds)}")
+    interval = getattr(weighting, "interval", 1)
+    whole = isinstance(interval, int) and interval > 0
+    promise(whole, weighting, f"must have a whole number of steps as interval, has {interval!r}")
     _check(deepcopy(weighting), task, tuple(modalities))
     try:
         _check(deepcopy(weighting), task, (*modalities, "another"))

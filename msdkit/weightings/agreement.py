@@ -17,14 +17,15 @@ from msdkit.weightings.base import Weighting
 class Agreement(Weighting):
     """A view counts where the teacher's prediction from that view alone is right.
 
-    Formula: w_iv = scale · (floor + (1 − floor) · a_iv) for single views, w_i0 = multimodal. a_iv
-    compares the teacher's answer from view v with the label. Single label: 1 if the most probable
-    class is the label, else 0. Soft targets: the label's score of the most probable class.
+    Formula: w_iv = scale · (floor + (1 − floor) · a_iv) for single views, w_i0 = multimodal
+
+    a_iv compares the teacher's answer from view v with the label. Single label: 1 if the most
+    probable class is the label, else 0. Soft targets: the label's score of the most probable class.
     Multi-label: F1 = 2|P ∩ Y| / (|P| + |Y|) of the classes P with logit > 0 and the label's classes
     Y, 1 if both are empty.
 
-    floor is what a wrong answer still counts; scale multiplies the single views' weights;
-    multimodal is the constant weight w_0 of the multimodal view.
+    `floor` is what a wrong answer still counts; `scale` multiplies the single views' weights;
+    `multimodal` is the constant weight w_0 of the multimodal view.
 
     When: The teacher never saw single modalities and errs on many of them, so that its wrong
     answers should not be copied. It reads the labels, and drops what wrong answers still tell

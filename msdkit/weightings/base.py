@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from msdkit.errors import ConfigError
 from msdkit.types import WeightingInput
 
 # What a wrapper answers as the weighting inside does, where it has no answer of its own
@@ -45,6 +46,16 @@ class Wrapper(nn.Module):
     def __init__(self, of: nn.Module) -> None:
         super().__init__()
         self.of = of
+
+    def inner(self, inputs: WeightingInput) -> Tensor:
+        """WeightingInput -> [B, V]: the weights of `of`; ConfigError on another shape"""
+        weights = self.of(inputs)
+        if weights.shape != inputs.losses.shape:
+            raise ConfigError(
+                f"weighting {type(self.of).__name__} gave weights of shape {list(weights.shape)}, "
+                f"expected [B, V] = {list(inputs.losses.shape)}"
+            )
+        return weights
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.of, name) if name in HANDED_ON else super().__getattr__(name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from copy import deepcopy
 from dataclasses import replace
 from typing import Annotated, Literal
 
@@ -14,20 +16,25 @@ from msdkit.types import WeightingInput
 from msdkit.weightings.base import Wrapper
 
 CHUNK = 8192  # examples weighed at once
+# In place of losses, students and steps: weights that differ between these read the step
+UNKNOWN = (math.nan, 0.0, 1e4)
 
 
 @WEIGHTINGS.register("control")
 class Control(Wrapper):
     """As much weight as another weighting gives, with no choice per example.
 
-    Formula: with the weights u of `of`, kind mean: w_iv = (1/N) Σ_j u_jv; kind shuffle:
-    w_iv = u_π(i)v, one permutation π for all views. Over the training set of N examples, π drawn
-    once from the seed, where u is a function of the teacher's answers and the labels. A weighting
-    that changes with the step (learned, schedule, or a plugin that reads the step's losses or the
-    student) is averaged or shuffled within the batch of N, π drawn from the seed and the step.
+    Formula: mean: w_iv = (1/N) Σ_j u_jv
+    shuffle: w_iv = u_π(i)v, one permutation π for all views
 
-    of is any weighting; seed belongs to the shuffle. A weighting that learns goes on to learn as if
-    it stood alone: inside of its updates the control is not there.
+    u are the weights of `of`, any weighting; `kind` chooses mean or shuffle. Where u is a function
+    of the teacher's answers and the labels, N examples are the training set and π is drawn once
+    from `seed`. A weighting that changes with the step (learned, schedule, or a plugin that reads
+    the step's losses or the student) is averaged or shuffled within the batch of N, π drawn from
+    `seed` and the step.
+
+    A weighting that learns goes on to learn as if it stood alone: inside of its updates the control
+    is not there.
 
     When: Beside every weighting per example. Only what it gains over `mean` comes from choosing
     between examples; `shuffle` also keeps the spread of its weights.
@@ -47,7 +54,8 @@ class Control(Wrapper):
         self._train: tuple[dict[str, Tensor], Tensor, list[str]] | None = None
         self._rows: dict[str, int] = {}
         self._table: Tensor | None = None
-        self._in_batch = bool(getattr(of, "per_step", False))
+        learns = callable(getattr(of, "update", None))
+        self._in_batch = learns or bool(getattr(of, "per_step", False))
 
     def fit(self, teacher_logits: dict[str, Tensor], labels: Tensor, ids: list[str]) -> None:
         """Remember the training set; the weights over it are computed at the first step."""
@@ -65,7 +73,7 @@ class Control(Wrapper):
             self._table = self._weigh_training_set(inputs)
             self._in_batch = self._table is None
         if self._table is None:
-            return self._within(self.of(inputs), inputs.step)
+            return self._within(self.inner(inputs), inputs.step)
         table = self._table.to(inputs.losses)
         if self.kind == "mean":
             return table.mean(0).expand(len(inputs.ids), -1)
@@ -84,17 +92,25 @@ class Control(Wrapper):
         """[N, V], or None where the weights are no function of the teacher and the labels alone"""
         if self._train is None:
             raise ConfigError("control: call fit(teacher_logits, labels, ids) over train first")
-        parts = [
-            self.of(self._training_part(inputs, start)).detach().float().cpu()
-            for start in range(0, len(self._train[2]), CHUNK)
-        ]
-        table = torch.cat(parts)
-        if not table.isfinite().all():
+        before = deepcopy(self.of.state_dict())
+        tables = [self._weighed(inputs, unknown) for unknown in UNKNOWN]
+        self.of.load_state_dict(before)  # what was made up must not stay in running means
+        table = tables[0]
+        if not table.isfinite().all() or not all(torch.equal(table, t) for t in tables):
             return None
         return table[_permutation(len(table), self.seed)] if self.kind == "shuffle" else table
 
-    def _training_part(self, inputs: WeightingInput, start: int) -> WeightingInput:
-        """What is known of some training examples before any step; the rest is not a number."""
+    def _weighed(self, inputs: WeightingInput, unknown: float) -> Tensor:
+        """[N, V]: the weights of the training set where all that a step would tell is made up"""
+        assert self._train is not None
+        parts = [
+            self.inner(self._training_part(inputs, start, unknown)).detach().float().cpu()
+            for start in range(0, len(self._train[2]), CHUNK)
+        ]
+        return torch.cat(parts)
+
+    def _training_part(self, inputs: WeightingInput, start: int, unknown: float) -> WeightingInput:
+        """What is known of some training examples before any step, and the rest made up."""
         assert self._train is not None
         logits, labels, ids = self._train
         part, device = slice(start, start + CHUNK), inputs.losses.device
@@ -102,10 +118,9 @@ class Control(Wrapper):
         return replace(
             inputs,
             teacher_logits=teachers,
-            student_logits={
-                v: torch.full_like(teachers["multimodal"], torch.nan) for v in inputs.views
-            },
-            losses=inputs.losses.new_full((len(ids[part]), len(inputs.views)), torch.nan),
+            student_logits={v: unknown * teachers["multimodal"] for v in inputs.views},
+            losses=inputs.losses.new_full((len(ids[part]), len(inputs.views)), unknown),
+            step=inputs.step if math.isnan(unknown) else int(unknown),
             labels=labels[part].to(device),
             ids=ids[part],
         )

@@ -18,10 +18,10 @@ Constants = NonNegativeFloat | dict[str, NonNegativeFloat]
 class Population(Weighting):
     """One constant per view for the whole data set.
 
-    Formula: w_iv = c_v for every example i.
+    Formula: w_iv = c_v for every example i
 
-    weights: one number for all views (1 if nothing is said), or a number for each distilled view:
-    `{multimodal: 1, text: 0.5, image: 0.2}`. search: several such weights instead, of which a run
+    `weights`: one number for all views (1 if nothing is said), or a number for each distilled view:
+    `{multimodal: 1, text: 0.5, image: 0.2}`. `search`: several such weights instead, of which a run
     keeps the best on validation data.
 
     When: The first thing to try, and the yardstick of all weights per example. Right where one

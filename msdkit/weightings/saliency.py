@@ -27,19 +27,21 @@ Score = Literal["kl", "loss", "margin"]
 class Saliency(Weighting):
     """Weights per example from the teacher's dependence on each modality.
 
-    Formula: w_im = scale · g(s_im / τ), w_i0 = multimodal.
-    by removal: r_m(x) = D(teacher(x) ‖ teacher(x without m)), large = salient, s_m = max(0, r_m);
-    by fidelity: f_m(x) = D(teacher(x) ‖ teacher(only m)), small = m alone explains the answer,
-    s_m = −f_m. The map g is for removal tanh(s), 2σ(s) − 1 (sigmoid), 1 − exp(−s) (exp) or the
-    softmax over the single views; for fidelity exp(min(s, 0)) (exp), so that a modality which alone
-    does better than all together counts 1, or the softmax.
+    Formula: w_im = scale · g(s_im / τ) for single views m, w_i0 = multimodal
+    by removal: s_m = max(0, r_m), r_m(x) = D(teacher(x) ‖ teacher(x without m))
+    by fidelity: s_m = −f_m, f_m(x) = D(teacher(x) ‖ teacher(only m))
 
-    score: D is "kl" (nats; half the squared difference for regression), "loss" (task loss without
-    minus with; may be negative) or "margin" (the label's logit margin with minus without). map:
-    None is tanh for removal, exp for fidelity. temperature is τ. normalize "per_example": the
-    single views' weights of an example are divided by their sum (equal shares where all are 0)
-    before scale multiplies them. multimodal is the constant weight w_0 of the multimodal view. A
-    view of several modalities is scored like one modality made of them.
+    `by`: a large r_m says that m is salient, a small f_m that m alone explains the answer. `score`
+    is D: "kl" (nats; half the squared difference for regression), "loss" (task loss without minus
+    with; may be negative) or "margin" (the label's logit margin with minus without).
+
+    `map` is g: for removal tanh(s), 2σ(s) − 1 (sigmoid), 1 − exp(−s) (exp) or the softmax over the
+    single views; for fidelity exp(min(s, 0)) (exp), so that a modality which alone does better than
+    all together counts 1, or the softmax. None is tanh for removal, exp for fidelity. `temperature`
+    is τ. `normalize` "per_example": the single views' weights of an example are divided by their
+    sum (equal shares where all are 0) before `scale` multiplies them. `multimodal` is the constant
+    weight w_0 of the multimodal view. A view of several modalities is scored like one modality made
+    of them.
 
     When: Examples differ in which modality they depend on. It needs a teacher whose answers to
     incomplete examples mean something: look at its own accuracy per view, and compare with

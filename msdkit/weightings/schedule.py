@@ -18,11 +18,13 @@ from msdkit.weightings.base import Wrapper
 class Schedule(Wrapper):
     """Another weighting's weights, times a factor that moves from one number to another.
 
-    Formula: w_iv(k) = f(k) · u_iv with the weights u of `of` at step k;
-    f(k) = start + (end − start) · r(min(1, k / steps)), r(x) = x for shape linear and
-    (1 − cos πx) / 2 for cosine. Views beside `views` (None: all) keep u_iv.
+    Formula: w_iv(k) = f(k) · u_iv, f(k) = start + (end − start) · r(min(1, k / steps))
+    linear: r(x) = x
+    cosine: r(x) = (1 − cos πx) / 2
 
-    of is any weighting; the step is counted from 0, and after `steps` the factor stays at `end`.
+    u are the weights of `of`, any weighting, at step k, counted from 0. The factor goes from
+    `start` to `end` in `steps` and stays there; `shape` chooses r. Views beside `views` (None: all)
+    keep u_iv.
 
     When: To let the student learn the task before single views count, or to fade them out at the
     end. One more thing to tune: compare with the weighting alone first.
@@ -70,5 +72,5 @@ class Schedule(Wrapper):
         """WeightingInput -> [B, V]"""
         factor = self.factor(inputs.step)
         row = [factor if self.views is None or v in self.views else 1.0 for v in inputs.views]
-        weights = self.of(inputs)
+        weights = self.inner(inputs)
         return weights * weights.new_tensor(row)

@@ -66,12 +66,76 @@ def test_controls_refuse():
     with pytest.raises(ConfigError, match="example 'stranger' is not in the training set"):
         control("shuffle")(stranger)
 
-    class ByLoss(nn.Module):
-        def forward(self, inputs: WeightingInput) -> Tensor:
-            return inputs.losses
 
-    with pytest.raises(ConfigError, match="must depend only on the teacher's answers and the lab"):
-        control("mean", of=ByLoss())(some([0]))
+class ByLoss(nn.Module):
+    """Reads the losses of the step."""
+
+    def forward(self, inputs: WeightingInput) -> Tensor:
+        return inputs.losses
+
+
+class ByStudent(nn.Module):
+    """Reads the student, and says so by nothing but its answer."""
+
+    def forward(self, inputs: WeightingInput) -> Tensor:
+        return torch.stack([inputs.student_logits[v].exp().sum(1) for v in inputs.views], dim=1)
+
+
+def moving(rows: list[int], step: int = 0) -> WeightingInput:
+    """Examples with losses and students of their own."""
+    index = torch.tensor(rows, dtype=torch.float64)
+    students = {v: index[:, None] * (i + 1) / 7 for i, v in enumerate(("multimodal", *TWO))}
+    losses = torch.stack([index, index**2, index + 0.5], dim=1)
+    return some(rows, losses=losses, student_logits=students, step=step)
+
+
+@pytest.mark.parametrize("of", [ByLoss(), ByStudent()], ids=["losses", "student"])
+def test_weights_that_read_the_step_are_averaged_within_the_batch(of):
+    inputs = moving([3, 1, 4])
+    weights = control("mean", of=of)(inputs)
+    torch.testing.assert_close(weights, of(inputs).mean(0).expand(3, -1))
+
+
+def test_weights_that_read_the_step_are_shuffled_within_the_batch():
+    rows = list(range(N))
+    shuffle, orders = control("shuffle", of=ByLoss(), seed=3), set()
+    for step in range(6):
+        inputs = moving(rows, step)
+        weights = shuffle(inputs)
+        order = tuple(weights[:, 0].int().tolist())
+        torch.testing.assert_close(weights, inputs.losses[list(order)])  # whole rows
+        assert sorted(order) == rows
+        assert torch.equal(weights, control("shuffle", of=ByLoss(), seed=3)(inputs))
+        orders.add(order)
+    assert len(orders) > 1
+
+
+def test_a_schedule_is_averaged_at_its_step():
+    of = {"name": "schedule", "of": "saliency", "steps": 4}
+    mean = WEIGHTINGS.build("saliency")(given(TWO)).mean(0)
+    weighting = WEIGHTINGS.build({"name": "control", "of": of})
+    for step in (1, 3):
+        weights = weighting(given(TWO, step=step))
+        torch.testing.assert_close(weights, (step / 4 * mean).expand(N, -1))
+
+
+def test_a_control_learns_where_the_wrapped_weighting_does():
+    class Learns(ByLoss):
+        interval, learning = 7, False
+
+        def update(self, *parts: Any) -> None:
+            self.seen = parts
+
+    of = Learns()
+    weighting = control("mean", of=of)
+    assert weighting.interval == 7
+    weighting.update("distiller", "batch", "held out")
+    assert of.seen == ("distiller", "batch", "held out")
+    inputs = moving([0, 2])
+    of.learning = True  # inside of an update it is on its own
+    assert torch.equal(weighting(inputs), inputs.losses)
+    assert not hasattr(control("mean"), "update")
+    assert not hasattr(control("mean"), "interval")
 
 
 def test_controls_hand_on_what_the_wrapped_weighting_says():

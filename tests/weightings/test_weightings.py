@@ -27,6 +27,8 @@ def sigmoid(x: float) -> float:
 def kl(task: str, t: list[float], s: list[float]) -> float:
     if task == "single_label":
         return sum(p * log(p / q) for p, q in zip(softmax(t), softmax(s), strict=True))
+    if task == "regression":
+        return sum((a - b) ** 2 for a, b in zip(t, s, strict=True)) / 2
     total = 0.0
     for a, b in zip(map(sigmoid, t), map(sigmoid, s), strict=True):
         total += a * log(a / b) + (1 - a) * log((1 - a) / (1 - b))
@@ -36,6 +38,8 @@ def kl(task: str, t: list[float], s: list[float]) -> float:
 def task_loss(task: str, row: list[float], label: Any) -> float:
     if task == "single_label":
         return -log(softmax(row)[label])
+    if task == "regression":
+        return sum((z - y) ** 2 for z, y in zip(row, label, strict=True)) / len(row)
     return -sum(
         y * log(sigmoid(z)) + (1 - y) * log(sigmoid(-z)) for z, y in zip(row, label, strict=True)
     )
@@ -44,6 +48,8 @@ def task_loss(task: str, row: list[float], label: Any) -> float:
 def margin(task: str, row: list[float], label: Any) -> float:
     if task == "multi_label":
         return sum(z if y else -z for z, y in zip(row, label, strict=True)) / len(row)
+    if task == "regression":
+        return -sum(abs(z - y) for z, y in zip(row, label, strict=True)) / len(row)
     best = label if task == "single_label" else label.index(max(label))
     return row[best] - max(z for c, z in enumerate(row) if c != best)
 
@@ -99,6 +105,24 @@ def test_saliency_against_a_loop(by, how, score, task, modalities):
         divided = [s / temperature for s in scores]
         mapped = softmax(divided) if how == "softmax" else [MAPS[by, how](s) for s in divided]
         assert row == pytest.approx([0.7, *(scale * x for x in mapped)], rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize("modalities", [TWO, THREE], ids=["M=2", "M=3"])
+@pytest.mark.parametrize(("by", "how"), EVERY_MAP)
+def test_saliency_normalized_per_example(by, how, modalities):
+    node = {"name": "saliency", "by": by, "map": how, "multimodal": 0.7}
+    plain = WEIGHTINGS.build(node)(given(modalities)).tolist()
+    weighting = WEIGHTINGS.build({**node, "normalize": "per_example", "scale": 0.5})
+    for row, before in zip(weighting(given(modalities)).tolist(), plain, strict=True):
+        total = sum(before[1:])
+        assert row == pytest.approx([0.7, *(0.5 * x / total for x in before[1:])])
+
+
+def test_saliency_normalized_where_nothing_is_salient():
+    same = {v.name: torch.ones(2, 4) for v in default_views(TWO)}
+    inputs = given(TWO, teacher_logits=same, labels=torch.tensor([0, 1]), losses=torch.ones(2, 3))
+    weighting = WEIGHTINGS.build({"name": "saliency", "normalize": "per_example", "scale": 3.0})
+    assert weighting(inputs).tolist() == [[1.0, 1.5, 1.5]] * 2
 
 
 def test_saliency_by_hand():
@@ -171,3 +195,28 @@ def test_population_refuses(weights, message):
         WEIGHTINGS.build({"name": "population", "weights": weights})(given(TWO))
 
 
+SEARCH = {"name": "population", "search": [0.5, {"multimodal": 1.0, "text": 0.0, "image": 2.0}]}
+
+
+def test_a_search_is_checked_and_left_to_the_run():
+    weighting = WEIGHTINGS.build(SEARCH)
+    names = ["multimodal", *TWO]
+    weighting.validate(names)
+    with pytest.raises(ConfigError, match=r"search.1: no weight for the distilled view\(s\) audio"):
+        weighting.validate([*names, "audio"])
+    with pytest.raises(ConfigError, match="search is resolved by msdkit run"):
+        weighting(given(TWO))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"weights": 1.0}, "weights and search are both given"),
+        ({"search": []}, "the list is empty"),
+        ({"search": [-1.0]}, "search: expected|search.0: expected"),
+        ({"search": ["much"]}, "search: expected|search.0: expected"),
+    ],
+)
+def test_a_search_refuses(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        WEIGHTINGS.build({**SEARCH, **changes})

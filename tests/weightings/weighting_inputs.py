@@ -19,6 +19,7 @@ LABELS: dict[str, Tensor] = {
         [[0.1, 0.9, 0, 0], [1, 0, 0, 0.3], [0, 0, 0, 0.5], [0.6, 0.2, 0, 0], [0, 0.3, 1, 0]],
         dtype=torch.float64,
     ),
+    "regression": torch.linspace(-2, 2, N * C, dtype=torch.float64).reshape(N, C),
 }
 
 

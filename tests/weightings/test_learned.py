@@ -1,0 +1,375 @@
+"""Learned weights: equal to double backward, leave nothing behind, resume, and find noise."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from msdkit.checkpoint import load_tree, save_tree
+from msdkit.distiller import Distiller
+from msdkit.errors import ConfigError, TrainingError
+from msdkit.models.base import Model
+from msdkit.registry import LOSSES, MASKINGS, MODELS, WEIGHTINGS
+from msdkit.terms import Term
+from msdkit.testing import check_weighting
+from msdkit.types import TASKS, Batch, Modality, ModelOutput, Sequence, default_views
+
+MODALITIES = {"text": Modality("tokens", 20), "image": Modality("features", 6)}
+VIEWS = default_views(MODALITIES)
+CLASSES, TAU = 3, 2.0
+
+
+def random_batch(seed: int, count: int = 5, **changes: Any) -> Batch:
+    """Padded text, picture features, labels and a teacher's answers, in float64."""
+    draw = torch.Generator().manual_seed(seed)
+    mask = torch.arange(4) < torch.randint(1, 5, (count, 1), generator=draw)
+    image = torch.randn(count, 3, 6, generator=draw, dtype=torch.float64)
+    values: dict[str, Any] = {
+        "ids": [str(i) for i in range(count)],
+        "inputs": {
+            "text": Sequence(torch.randint(0, 20, (count, 4), generator=draw), mask),
+            "image": Sequence(image, torch.ones(count, 3, dtype=torch.bool)),
+        },
+        "labels": torch.randint(0, CLASSES, (count,), generator=draw),
+        "teacher_logits": {
+            v.name: 2 * torch.randn(count, CLASSES, generator=draw, dtype=torch.float64)
+            for v in VIEWS
+        },
+    }
+    return Batch(**{**values, **changes})
+
+
+def student(dropout: float = 0.0, masking: str = "drop") -> Any:
+    node = {"name": "fusion_transformer", "hidden": 8, "layers": 2, "heads": 2, "dropout": dropout}
+    torch.manual_seed(0)
+    built = MASKINGS.build(masking)
+    model = MODELS.build(node, modalities=MODALITIES, num_classes=CLASSES, masking=built)
+    return model.double()
+
+
+def distiller(model: Any, weighting: Any, *losses: nn.Module, **changes: Any) -> Distiller:
+    terms = [Term(loss) for loss in losses or (LOSSES.build({"name": "kl", "temperature": TAU}),)]
+    values: dict[str, Any] = {"task_loss": LOSSES.build("cross_entropy"), **changes}
+    return Distiller(model, terms=terms, weighting=weighting, **values).train()
+
+
+def ready(weighting: Any, whole: Distiller) -> Any:
+    """The network's weights drawn at random, so that no gradient is zero by symmetry."""
+    whole(random_batch(0))
+    torch.manual_seed(1)
+    for p in weighting.net.parameters():
+        nn.init.normal_(p, std=0.5)
+    return weighting.net
+
+
+# The same update by double backward
+
+
+def log_probs(logits: Tensor, tau: float = 1.0) -> Tensor:
+    return (logits / tau).log_softmax(-1)
+
+
+def kl(t: Tensor, s: Tensor, tau: float = 1.0) -> Tensor:
+    p = log_probs(t, tau)
+    return (p.exp() * (p - log_probs(s, tau))).sum(-1)
+
+
+def by_double_backward(
+    model: Any, net: Any, batch: Batch, held: Batch, eta: float, factor: float, first: Any
+) -> list[Tensor]:
+    """The gradients of the network: the virtual step stays in the graph."""
+    w = dict(model.named_parameters())
+    teacher: Any = batch.teacher_logits
+    with sdpa_kernel(SDPBackend.MATH):
+        outputs = functional_call(model, w, (batch.inputs, VIEWS))
+        losses = torch.stack([TAU**2 * kl(teacher[v], outputs[v].logits, TAU) for v in VIEWS], 1)
+        full = teacher["multimodal"]
+        hidden = [kl(full, full), kl(full, teacher["image"]), kl(full, teacher["text"])]
+        seen = torch.cat([losses.detach(), torch.stack(hidden, 1)], 1)
+        weights = net(seen.sign() * (1 + seen.abs()).log()).sigmoid()
+        if first is not None:
+            weights = torch.cat([torch.full_like(weights[:, :1], first), weights[:, 1:]], 1)
+        task = F.cross_entropy(outputs["multimodal"].logits, batch.labels, reduction="none")
+        total = (task + (factor * weights * losses).sum(1)).mean()
+        step = torch.autograd.grad(total, list(w.values()), create_graph=True)
+        ahead = {n: p - eta * g for (n, p), g in zip(w.items(), step, strict=True)}
+        model.eval()
+        answer = functional_call(model, ahead, (held.inputs, VIEWS[:1]))["multimodal"].logits
+        model.train()
+        meta = F.cross_entropy(answer, held.labels)
+        return list(torch.autograd.grad(meta, list(net.parameters())))
+
+
+CASES: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "dropout": {"dropout": 0.3},
+    "constant": {"dropout": 0.3, "first": 0.7},
+    "schedule": {"factor": 0.25},
+    "control": {"around": {"name": "control", "kind": "shuffle"}},
+    "large step": {"eta": 3.0},
+}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
+def test_equals_double_backward(case):
+    eta, factor, first = case.get("eta", 0.5), case.get("factor", 1.0), case.get("first")
+    model = student(case.get("dropout", 0.0))
+    params = {"virtual_lr": eta, "multimodal": first}
+    weighting = WEIGHTINGS.build({"name": "learned", **params})
+    outer: Any = case.get("around")
+    if factor != 1.0:
+        outer = {"name": "schedule", "steps": 4, "start": factor, "end": factor}
+    outer = WEIGHTINGS.build({**outer, "of": weighting}) if outer else weighting
+    whole = distiller(model, outer)
+    net = ready(weighting, whole)
+    batch, held = random_batch(1), random_batch(2, 4)
+    torch.manual_seed(7)
+    expected = by_double_backward(model, net, batch, held, eta, factor, first)
+    start = [p.detach().clone() for p in net.parameters()]
+
+    weighting.adam = torch.optim.SGD(net.parameters(), 1.0)  # shows the gradient as it is
+    torch.manual_seed(7)
+    outer.update(whole, batch, held)
+    for before, after, gradient in zip(start, net.parameters(), expected, strict=True):
+        torch.testing.assert_close(before - after, gradient, rtol=1e-8, atol=1e-12)
+    assert max(g.abs().max() for g in expected) > 1e-4
+
+
+def test_one_step_of_adam_equals_double_backward():
+    model, weighting = student(0.2), WEIGHTINGS.build({"name": "learned", "lr": 0.01})
+    whole = distiller(model, weighting)
+    other = copy.deepcopy(ready(weighting, whole))
+    adam = torch.optim.Adam(other.parameters(), 0.01)
+    for seed in range(3):
+        batch, held = random_batch(seed), random_batch(seed + 10)
+        torch.manual_seed(seed)
+        found = by_double_backward(model, other, batch, held, 0.1, 1.0, None)
+        for p, g in zip(other.parameters(), found, strict=True):
+            p.grad = g
+        adam.step()
+        torch.manual_seed(seed)
+        weighting.update(whole, batch, held)
+    for mine, theirs in zip(weighting.net.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-6)
+
+
+class Counter(nn.Module):
+    """A loss with a memory, and a projection that is trained with the student."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("memory", torch.zeros(CLASSES, dtype=torch.float64))
+        self.scale = nn.Parameter(torch.ones((), dtype=torch.float64))
+
+    def forward(self, student: ModelOutput, teacher: ModelOutput, labels: Tensor) -> Tensor:
+        """[B, C], [B, C] -> [B]"""
+        gap = self.scale * student.logits - teacher.logits.detach() + self.memory
+        with torch.no_grad():
+            self.memory += student.logits.mean(0)
+        return gap.square().mean(1)
+
+
+def test_an_update_leaves_everything_else_as_it_was():
+    model = student(0.3, masking="mean")
+    model.layers[0].eval()  # a part that somebody froze
+    weighting = WEIGHTINGS.build("learned")
+    whole = distiller(model, weighting, Counter(), LOSSES.build("kl"))
+    whole.student.layers[0].eval()
+    whole(random_batch(3))
+    before = copy.deepcopy({k: v for k, v in whole.state_dict().items() if "weighting" not in k})
+    modes = [m.training for m in whole.modules()]
+    net = copy.deepcopy(weighting.net.state_dict())
+    state = torch.get_rng_state()
+    weighting.update(whole, random_batch(1), random_batch(2))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(whole.state_dict()[k], v) for k, v in before.items())
+    assert [m.training for m in whole.modules()] == modes
+    assert all(p.grad is None for p in whole.parameters())
+    assert not weighting.learning
+    assert any(not torch.equal(net[k], v) for k, v in weighting.net.state_dict().items())
+
+
+def test_frozen_parts_of_the_student_take_no_step():
+    model = student()
+    model.inputs.requires_grad_(False)
+    weighting = WEIGHTINGS.build("learned")
+    whole = distiller(model, weighting)
+    weighting.update(whole, random_batch(1), random_batch(2))
+    assert all(p.grad is None and not p.requires_grad for p in model.inputs.parameters())
+
+
+def test_weights_start_at_a_half_and_draw_nothing_from_the_students_stream():
+    whole = distiller(student(), WEIGHTINGS.build("learned"))
+    state = torch.get_rng_state()
+    assert torch.equal(whole(random_batch(0)).weights, torch.full((5, 3), 0.5).double())
+    assert torch.equal(torch.get_rng_state(), state)
+    constant = distiller(student(), WEIGHTINGS.build({"name": "learned", "multimodal": 2.0}))
+    assert constant(random_batch(0)).weights[0].tolist() == [2.0, 0.5, 0.5]
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_keeps_the_contract(task):
+    for multimodal in (None, 1.5):
+        weighting = WEIGHTINGS.build({"name": "learned", "multimodal": multimodal})
+        check_weighting(weighting, task=task)
+        check_weighting(weighting, task=task, modalities=("a", "b", "c"))
+
+
+def test_refuses():
+    weighting = WEIGHTINGS.build("learned")
+    held = random_batch(2)
+    with pytest.raises(ConfigError, match="needs a task loss and labels"):
+        weighting.update(distiller(student(), weighting, task_loss=None), held, held)
+    whole = distiller(student(), weighting)
+    with pytest.raises(ConfigError, match="needs a task loss and labels"):
+        weighting.update(whole, held, random_batch(2, labels=None))
+    whole(random_batch(0))
+    whole.views = VIEWS[:2]
+    with pytest.raises(ConfigError, match="its network weighs 3 views, got 2"):
+        whole(random_batch(0))
+
+
+def test_a_step_that_leaves_the_numbers_is_told():
+    weighting = WEIGHTINGS.build({"name": "learned", "virtual_lr": 1e308})
+    whole = distiller(student(), weighting)
+    with pytest.raises(
+        TrainingError, match=r"step 1: learned: .* not finite; virtual_lr is 1e\+308"
+    ):
+        weighting.update(whole, random_batch(1), random_batch(2))
+    assert not weighting.learning
+
+
+class NoForwardMode(nn.Module):
+    def forward(self, student: ModelOutput, teacher: ModelOutput, labels: Tensor) -> Tensor:
+        """[B, C], [B, C] -> [B]"""
+        return torch.cdist(student.logits, teacher.logits).diagonal()
+
+
+def test_an_operation_without_forward_mode_is_named():
+    weighting = WEIGHTINGS.build("learned")
+    whole = distiller(student(), weighting, NoForwardMode())
+    with pytest.raises(ConfigError, match=r"no forward-mode derivative of: .*cdist"):
+        weighting.update(whole, random_batch(1), random_batch(2))
+
+
+# Training with it, in small
+
+
+class Small(Model):
+    """Two projections, summed; with dropout."""
+
+    def __init__(self, width: int = 8, hidden: int = 16) -> None:
+        super().__init__({m: Modality("features", width) for m in ("text", "image")}, CLASSES)
+        self.parts = nn.ModuleDict({m: nn.Linear(width, hidden) for m in self.modalities})
+        self.head, self.dropout = nn.Linear(hidden, CLASSES), nn.Dropout(0.1)
+
+    def forward_view(self, inputs: Any, features: Any = ()) -> ModelOutput:
+        """{modality: [B, 1, D]} -> [B, C]"""
+        states = sum(self.parts[m](x.values[:, 0]) for m, x in inputs.items())
+        return ModelOutput(self.head(self.dropout(torch.tanh(states))))
+
+
+class Data(NamedTuple):
+    """The class is the largest of two linear maps' sum; each map is a modality's teacher."""
+
+    inputs: dict[str, Tensor]
+    labels: Tensor
+    teacher: dict[str, Tensor]
+
+    def batch(self, start: int, end: int) -> Batch:
+        """A random batch of examples from `start` to `end`."""
+        rows = torch.randint(start, end, (32,))
+        seen = torch.ones(32, 1, dtype=torch.bool)
+        inputs = {m: Sequence(x[rows, None], seen) for m, x in self.inputs.items()}
+        teacher = {v: x[rows] for v, x in self.teacher.items()}
+        return Batch([str(int(i)) for i in rows], inputs, self.labels[rows], teacher)
+
+
+def linear_data(seed: int, noisy: str | None = None, count: int = 400) -> Data:
+    draw = torch.Generator().manual_seed(seed)
+    inputs = {m: torch.randn(count, 8, generator=draw) for m in ("text", "image")}
+    alone = {m: x @ torch.randn(8, CLASSES, generator=draw) for m, x in inputs.items()}
+    teacher = {"multimodal": sum(alone.values()), **alone}
+    labels = teacher["multimodal"].argmax(1)  # type: ignore[union-attr]
+    if noisy:
+        teacher[noisy] = 3 * torch.randn(count, CLASSES, generator=draw)
+    return Data(inputs, labels, teacher)  # type: ignore[arg-type]
+
+
+class Run:
+    """A student in training: every step an update, from 40 held-out examples."""
+
+    def __init__(self, seed: int, noisy: str | None = None, **params: Any) -> None:
+        torch.manual_seed(seed)
+        self.data = linear_data(seed, noisy)
+        self.weighting = WEIGHTINGS.build({"name": "learned", **params})
+        self.distiller = distiller(Small(), self.weighting)
+        self.optimizer = torch.optim.AdamW(self.distiller.student.parameters(), lr=3e-2)
+
+    def steps(self, count: int) -> Tensor:
+        """[count, V]: mean weights, step by step"""
+        weights = []
+        for _ in range(count):
+            batch = self.data.batch(40, 400)
+            self.weighting.update(self.distiller, batch, self.data.batch(0, 40))
+            output = self.distiller(batch)
+            self.optimizer.zero_grad()
+            output.total.backward()
+            self.optimizer.step()
+            weights.append(output.weights.mean(0))
+        return torch.stack(weights)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("noisy", ["multimodal", "text", "image"])
+def test_a_view_with_a_noisy_teacher_ends_below_the_clean_ones(noisy, seed):
+    last = Run(seed, noisy).steps(24)[-4:].mean(0).tolist()
+    weights = dict(zip(VIEWS, last, strict=True))
+    noise = weights.pop(noisy)  # type: ignore[call-overload]
+    assert noise < min(weights.values()) - 0.05
+
+
+def test_a_noisy_view_beside_a_constant_multimodal_weight():
+    last = Run(0, "image", multimodal=1.0).steps(24)[-4:].mean(0).tolist()
+    assert last[0] == 1.0
+    assert last[2] < last[1] - 0.05
+
+
+def test_a_resumed_run_continues_to_the_bit(tmp_path: Path):
+    whole = Run(0)
+    whole.steps(6)
+    state = {
+        "distiller": whole.distiller.state_dict(),
+        "optimizer": whole.optimizer.state_dict(),
+        "rng": torch.get_rng_state(),
+    }
+    save_tree(tmp_path / "state.safetensors", state)
+    expected = whole.steps(5)
+    resumed = Run(1)  # other weights, and no network yet
+    resumed.data = whole.data
+    state = load_tree(tmp_path / "state.safetensors")
+    resumed.distiller.load_state_dict(state["distiller"])
+    resumed.optimizer.load_state_dict(state["optimizer"])
+    torch.set_rng_state(state["rng"])
+    assert torch.equal(resumed.steps(5), expected)
+    for name, value in whole.distiller.state_dict().items():
+        if isinstance(value, Tensor):
+            assert torch.equal(resumed.distiller.state_dict()[name], value)
+
+
+def test_loading_before_the_first_step():
+    whole = distiller(student(), WEIGHTINGS.build("learned"))
+    fresh = distiller(student(), WEIGHTINGS.build("learned"))
+    fresh.load_state_dict(whole.state_dict())
+    assert fresh.weighting.net is None
+    whole(random_batch(0))
+    fresh.load_state_dict(whole.state_dict())
+    assert fresh.weighting.net[0].weight.dtype == torch.float64
