@@ -12,6 +12,8 @@ import typer
 
 from msdkit.config_files import YAML
 from msdkit.errors import ConfigError, MsdkitError, listing, suggest
+from msdkit.features_cli import app as features_app
+from msdkit.zoo_cli import app as zoo_app
 
 EPILOG = "Docs: README.md. A first run on real data: `make demo`."
 app = typer.Typer(
@@ -25,6 +27,8 @@ app = typer.Typer(
 )
 data_app = typer.Typer(no_args_is_help=True, help="Build data sets and look at them.")
 app.add_typer(data_app, name="data")
+app.add_typer(features_app, name="features")
+app.add_typer(zoo_app, name="zoo")
 
 Configs = Annotated[
     list[str],
@@ -119,11 +123,13 @@ def evaluate(
     """Evaluate a run's best model, per view.
 
     Writes the scores and predictions into the run folder."""
+    from msdkit.run_folder import read_slices
     from msdkit.runs import evaluate_run
-    from msdkit.tables import print_views
+    from msdkit.tables import print_slices, print_views
 
     scores = evaluate_run(folder, split, _names(views))
     print_views(f"{folder} on {split}", {"student": scores})
+    print_slices(f"{folder} on slices of {split}", read_slices(folder, split))
 
 
 @app.command()

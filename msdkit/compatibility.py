@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from msdkit.assets import ASSETS
 from msdkit.config import MULTI, Node
 from msdkit.declarations import (
-    DEFAULT_METRICS,
     HELD_OUT,
     declared,
+    default_metrics,
     is_random,
     learns,
     provides,
@@ -21,8 +20,9 @@ from msdkit.declarations import (
 )
 from msdkit.errors import listing, suggest
 from msdkit.loss_fit import check_context, check_features, check_losses, wrong, wrong_itself
+from msdkit.paths import absent
 from msdkit.registry import DATASETS, MASKINGS, METRICS, MODELS, WEIGHTINGS
-from msdkit.types import TASKS, View, default_views
+from msdkit.types import TASKS, Task, View, default_views
 
 Found = tuple[str, Node, Any]  # where a model node stands, the node and its class
 
@@ -114,8 +114,8 @@ def _check_init(report: Any, path: str, init: Any, values: Node) -> None:
     if "teacher_layers" in init and (path != "student" or values.get("teacher") is None):
         report.problem(f"{path}.init.teacher_layers", "there is no teacher to take layers from")
     folder = init.get("folder")
-    if folder is not None and folder not in ASSETS and not Path(folder).is_dir():
-        report.note(f"{path}.init.folder", f"there is no folder {folder}", True)
+    if folder is not None and folder not in ASSETS and absent(folder):
+        report.note(f"{path}.init.folder", f"there is no file or folder {folder}", True)
 
 
 def _check_weighting(report: Any, values: Node, names: list[str], task: str) -> None:
@@ -165,14 +165,17 @@ def _check_search(report: Any, node: Node) -> None:
         path, inner = f"{path}.of", inner.get("of")
 
 
-def _check_evaluate(report: Any, values: Node, names: list[str], task: str) -> None:
+def _check_evaluate(report: Any, values: Node, names: list[str], task: Task) -> None:
     evaluate = values.get("evaluate") or {}
     if not isinstance(evaluate, Mapping) or wrong_itself(report, "evaluate"):
         return
     if not wrong(report, "evaluate.views"):
         for view in evaluate.get("views") or []:
             report.attempt("evaluate.views", partial(View.parse, view, names))
-    nodes = evaluate.get("metrics") or DEFAULT_METRICS[task]
+    nodes = evaluate.get("metrics")
+    nodes = nodes or report.attempt(
+        "dataset.name", lambda: default_metrics(values["dataset"], task)
+    )
     if not isinstance(nodes, list):
         return
     chosen = [str(n.get("name")) if isinstance(n, Mapping) else str(n) for n in nodes]
@@ -251,7 +254,7 @@ def _note_missing(report: Any, values: Node, models: list[Found]) -> None:
     for path, model, _ in models:
         for modality, processor in (model.get("processors") or {}).items():
             store = processor.get("store") if isinstance(processor, dict) else None
-            if isinstance(store, str) and not Path(store).exists():
+            if isinstance(store, str) and absent(store):
                 report.note(
                     f"{path}.processors.{modality}.store", f"there is no feature store {store}"
                 )

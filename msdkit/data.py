@@ -1,10 +1,9 @@
-"""From raw examples to batches: ids, encoded labels, and processed modalities read from disk."""
+"""From raw examples to batches: ids, labels, and processed modalities read from disk."""
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,123 +11,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from msdkit.datasets.labels import encode_numbers
-from msdkit.errors import DataError, listing, suggest
+from msdkit.errors import DataError
 from msdkit.feature_format import StoreBusy
 from msdkit.feature_store import FeatureStore, FeatureStoreWriter
 from msdkit.progress import bar
-from msdkit.types import Batch, Example, Task
+from msdkit.raw_split import RawSplit, digest
+from msdkit.split_labels import encode_label, labels_at
+from msdkit.types import Batch
 from msdkit.types import Sequence as Padded
+
+__all__ = ["ModelInputs", "RawSplit", "Split", "digest", "encode_label", "pad"]
 
 Inputs = dict[str, Padded]
 CHUNK = 512  # raw values handed to a processor at once
-
-
-def encode_label(label: Any, task: Task, names: Sequence[str]) -> Any:
-    """A class index for single labels, else float32 `[C]`; DataError on what is not in `names`."""
-    if task == "single_label":
-        return _class_index(label, names)
-    if task == "regression":
-        return encode_numbers(label, names)
-    if isinstance(label, Mapping):
-        row = np.zeros(len(names), np.float32)
-        for name, score in label.items():
-            row[_class_index(name, names)] = score
-        return _in_range(row, task)
-    if isinstance(label, list | tuple | set) and all(isinstance(x, str) for x in label):
-        return encode_label(dict.fromkeys(label, 1.0), task, names)
-    row = np.asarray(label, np.float32)
-    if row.shape != (len(names),):
-        raise DataError(f"expected {len(names)} numbers, one per class, got shape {row.shape}")
-    return _in_range(row, task)
-
-
-def _in_range(row: np.ndarray, task: Task) -> np.ndarray:
-    right = np.isin(row, (0, 1)) if task == "multi_label" else (row >= 0) & (row <= 1)
-    if not right.all():
-        wanted = "0 or 1 for each class" if task == "multi_label" else "scores from 0 to 1"
-        raise DataError(f"expected {wanted}, got {row[~right][0]}")
-    return row
-
-
-def _class_index(label: Any, names: Sequence[str]) -> int:
-    if isinstance(label, str):
-        if label not in names:
-            raise DataError(
-                f"unknown label '{label}'. {suggest(label, names)}Known: {listing(names)}"
-            )
-        return list(names).index(label)
-    index = int(label)
-    if not 0 <= index < len(names) or index != label:
-        raise DataError(f"unknown label {label!r}; class indices are 0 to {len(names) - 1}")
-    return index
-
-
-class RawSplit:
-    """The checked examples of one split. Text and paths stay in memory, arrays in the data set.
-
-    limit: only the first examples (`--tiny`); fingerprint: of ids, labels and raw values (of files
-    their paths).
-    """
-
-    def __init__(self, dataset: Any, split: str, task: Task, limit: int | None = None) -> None:
-        self.dataset, self.split, self.task = dataset, split, task
-        self.label_names = list(dataset.label_names)
-        self.modalities = tuple(dataset.modalities)
-        count = min(len(dataset), limit or len(dataset))
-        if count == 0:
-            raise DataError(f"split '{split}' of {type(dataset).__name__} is empty")
-        self.ids: list[str] = []
-        self._content = hashlib.blake2b(digest_size=12)
-        self._raws: dict[str, list[Any]] = {m: [] for m in self.modalities}
-        labels = [self._take(i) for i in range(count)]
-        if len(set(self.ids)) < count:
-            twice = next(i for n, i in enumerate(self.ids) if i in self.ids[:n])
-            raise DataError(f"split '{split}': the id '{twice}' stands twice")
-        self.fingerprint = self._content.hexdigest()
-        self.labels: Tensor | None = None
-        if all(y is not None for y in labels):
-            self.labels = torch.from_numpy(np.stack([np.asarray(y) for y in labels]))
-        elif split in ("train", "val"):
-            i = next(n for n, y in enumerate(labels) if y is None)
-            raise DataError(
-                f"split '{split}': example '{self.ids[i]}' has no label; only test may lack labels"
-            )
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def _take(self, i: int) -> Any:
-        example: Example = self.dataset[i]
-        self.ids.append(str(example.id))
-        self._content.update(self.ids[-1].encode("utf-8", "surrogatepass") + b"\0")
-        for modality in self.modalities:
-            if modality not in example.raw:
-                given = listing(example.raw)
-                raise DataError(
-                    f"example '{example.id}' has no modality '{modality}', only {given}"
-                )
-            raw = example.raw[modality]
-            self._raws[modality].append(raw if isinstance(raw, str) else None)
-            held = raw if isinstance(raw, str | Path) else np.ascontiguousarray(raw).tobytes()
-            self._content.update(held if isinstance(held, bytes) else str(held).encode() + b"\0")
-        if example.label is None:
-            return None
-        try:
-            label = encode_label(example.label, self.task, self.label_names)
-            self._content.update(np.asarray(label).tobytes())
-            return label
-        except (DataError, TypeError, ValueError) as error:
-            raise DataError(f"split '{self.split}', example '{example.id}': {error}") from error
-
-    def raw(self, i: int, modality: str) -> Any:
-        """The raw value of one example's modality."""
-        held = self._raws[modality][i]
-        return self.dataset[i].raw[modality] if held is None else held
-
-    def raws(self, modality: str) -> Iterator[Any]:
-        """The raw values of one modality, in order."""
-        return (self.raw(i, modality) for i in range(len(self)))
 
 
 class ModelInputs:
@@ -228,14 +123,6 @@ def pad(arrays: Sequence[np.ndarray]) -> Padded:
     return Padded(torch.from_numpy(values), torch.from_numpy(mask))
 
 
-def digest(*parts: str) -> str:
-    """A short name for the content of several strings."""
-    state = hashlib.blake2b(digest_size=12)
-    for part in parts:
-        state.update(part.encode("utf-8", "surrogatepass") + b"\0")
-    return state.hexdigest()
-
-
 class Split:
     """One split as the trainer and the evaluation read it: a map-style data set of batches.
 
@@ -257,7 +144,7 @@ class Split:
         raw = inputs.raw
         self.rows = torch.arange(len(raw)) if rows is None else rows
         self.ids = [raw.ids[i] for i in self.rows.tolist()]
-        self.labels = None if raw.labels is None else raw.labels[self.rows]
+        self.labels = None if raw.labels is None else labels_at(raw.labels, self.rows)
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -11,7 +11,8 @@ from typing import Any, cast
 from msdkit.config import MODEL, MULTI, TERM, ExperimentConfig, Node, members
 from msdkit.config_files import load_raw
 from msdkit.errors import ConfigError, listing
-from msdkit.registry import DATASETS, LOSSES, MODELS, PROCESSORS
+from msdkit.paths import fetched, local
+from msdkit.registry import DATASETS, LOSSES, METRICS, MODELS, PROCESSORS
 from msdkit.terms import CACHED
 from msdkit.types import TASKS, Task
 
@@ -49,6 +50,14 @@ def declared(dataset: Node) -> tuple[dict[str, Any], Task]:
     if task not in TASKS:
         raise ConfigError(f"unknown task kind '{task}'; accepted: {listing(TASKS)}")
     return dict(modalities), cast(Task, task)
+
+
+def default_metrics(dataset: Node, task: Task) -> list[Any]:
+    """The metrics where a config names none: the data set's `metrics`, or those of the task."""
+    metrics = list(getattr(DATASETS.get(dataset["name"]), "metrics", None) or DEFAULT_METRICS[task])
+    for node in metrics:
+        METRICS.get(node if isinstance(node, str) else node["name"])  # ConfigError on a wrong name
+    return metrics
 
 
 def default_task(config: ExperimentConfig) -> Node:
@@ -120,6 +129,8 @@ def model_node(node: Node, tiny: bool = False) -> Node | None:
     """The model node of a teacher, processors included; None where its run is not there."""
     if "name" in node:
         return node
+    if not fetched(node.get("run", "")):
+        return None
     folder = teacher_folder(node, tiny)
     for place in (folder, folder / "best"):
         if (place / "model.json").is_file():
@@ -131,7 +142,7 @@ def model_node(node: Node, tiny: bool = False) -> Node | None:
 def teacher_folder(node: Node, tiny: bool = False) -> Path:
     """The run folder of `{run: FOLDER}` or `{config: PATH}`; a trial prefers a trial's."""
     if "run" in node:
-        return Path(node["run"])
+        return local(node["run"])
     if tiny and (trial := Path(str(teacher_config(node, tiny).run_dir))).exists():
         return trial
     return Path(str(teacher_config(node).run_dir))
@@ -147,6 +158,8 @@ def teacher_config(node: Node, tiny: bool = False) -> ExperimentConfig:
 
 def teacher_lacks(node: Node, tiny: bool = False) -> str:
     """What keeps a teacher's folder from serving and how to mend it; empty if nothing."""
+    if not fetched(node.get("run", "")):
+        return ""  # an address: `load` will tell
     folder = teacher_folder(node, tiny)
     if (folder / "model.json").is_file():
         return ""  # a model without its run

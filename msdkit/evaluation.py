@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from msdkit.checkpoint import write_text
-from msdkit.data import Split
+from msdkit.data import RawSplit, Split
 from msdkit.functional import probabilities
 from msdkit.progress import bar
 from msdkit.registry import METRICS
+from msdkit.split_labels import Labels, labels_at
 from msdkit.types import MULTIMODAL, Task, View
 
 Scores = dict[str, dict[str, float]]  # {view: {metric: value}}
+CHUNK = 8192  # examples scored at once
 
 
 def predict(
@@ -45,17 +47,44 @@ def predict(
 
 
 def score(
-    logits: Mapping[str, Tensor], labels: Tensor, metrics: Sequence[Any], task: Task
+    logits: Mapping[str, Tensor], labels: Labels, metrics: Sequence[Any], task: Task
 ) -> Scores:
     """Each metric of each view; `metrics` are names or nodes of METRICS."""
-    result: Scores = {}
-    for view, values in logits.items():
-        result[view] = {}
-        for node in metrics:
-            metric = METRICS.build(node, num_classes=values.shape[1], task=task)
-            metric.update(probabilities(task, values), labels)
-            result[view][metric_name(node)] = metric.compute()
-    return result
+    return {view: _score_view(x, labels, metrics, task) for view, x in logits.items()}
+
+
+def _score_view(
+    logits: Tensor, labels: Labels, metrics: Sequence[Any], task: Task
+) -> dict[str, float]:
+    context = {"num_classes": logits.shape[1], "task": task}
+    built = {metric_name(node): METRICS.build(node, **context) for node in metrics}
+    for start in range(0, len(logits), CHUNK):
+        part = slice(start, start + CHUNK)
+        shares, right = probabilities(task, logits[part]), labels[part]
+        for metric in built.values():
+            metric.update(shares, right)
+    return {name: metric.compute() for name, metric in built.items()}
+
+
+def slice_scores(
+    raw: RawSplit,
+    models: Mapping[str, Mapping[str, Tensor]],
+    metrics: Sequence[Any],
+    task: Task,
+) -> dict[str, dict[str, Any]]:
+    """{slice: {"count": n, model: scores}} of the subsets that the data set reports apart.
+
+    models: {name: {view: logits [N, C]}}
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for name, rows in raw.slices.items():
+        assert raw.labels is not None
+        labels = labels_at(raw.labels, rows)
+        found[name] = {"count": len(rows)}
+        for model, logits in models.items():
+            chosen = {view: values[rows] for view, values in logits.items()}
+            found[name][model] = score(chosen, labels, metrics, task)
+    return found
 
 
 def metric_name(node: Any) -> str:
@@ -107,32 +136,52 @@ def _short(number: float) -> float:
     return float(str(np.float32(number)))
 
 
-def prediction_rows(
-    ids: Sequence[str], logits: Mapping[str, Tensor], task: Task, names: Sequence[str]
-) -> list[dict[str, Any]]:
-    """{id, prediction, probabilities per view} of each example; the first view predicts."""
-    key, figure = shares_key(task), _short if task == "regression" else _rounded
-    predicted = answers(logits.get(MULTIMODAL, next(iter(logits.values()))), task, names)
-    shares = {view: probabilities(task, values).tolist() for view, values in logits.items()}
-    return [
-        {
-            "id": name,
-            "prediction": predicted[i],
-            key: {v: [figure(p) for p in rows[i]] for v, rows in shares.items()},
+class PredictionRows(Sequence[dict[str, Any]]):
+    """{id, prediction, probabilities per view} of each example; the first view predicts.
+
+    A row is made when it is asked for: of thousands of classes, all would fill the memory.
+    """
+
+    def __init__(
+        self, ids: Sequence[str], logits: Mapping[str, Tensor], task: Task, names: Sequence[str]
+    ) -> None:
+        self.ids, self.logits, self.task, self.names = ids, logits, task, names
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        at = range(len(self))[index]  # IndexError beyond the end, which ends an iteration
+        found = {view: values[at : at + 1] for view, values in self.logits.items()}
+        first = found.get(MULTIMODAL, next(iter(found.values())))
+        figure = _short if self.task == "regression" else _rounded
+        shares = {v: probabilities(self.task, x)[0].tolist() for v, x in found.items()}
+        return {
+            "id": self.ids[at],
+            "prediction": answers(first, self.task, self.names)[0],
+            shares_key(self.task): {v: [figure(p) for p in row] for v, row in shares.items()},
         }
-        for i, name in enumerate(ids)
-    ]
 
 
 def write_predictions(
     path: Path, split: Split, logits: Mapping[str, Tensor], task: Task, names: Sequence[str]
-) -> None:
+) -> PredictionRows:
     """JSON lines: id, prediction, the probabilities (or values) of each view, and the label if it
     is known."""
-    rows = prediction_rows(split.ids, logits, task, names)
-    for i, row in enumerate(rows):
-        row["label"] = None if split.labels is None else readable(split.labels[i], task, names)
-    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    rows, labels = PredictionRows(split.ids, logits, task, names), split.labels
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            for i, row in enumerate(rows):
+                row["label"] = None if labels is None else readable(labels[i], task, names)
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return rows
 
 
 def readable(label: Tensor, task: Task, names: Sequence[str]) -> Any:

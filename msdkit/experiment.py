@@ -19,8 +19,8 @@ from msdkit.checkpoint import seed_everything
 from msdkit.config import MULTI, TASK, TERM, ExperimentConfig, Node, members
 from msdkit.data import ModelInputs, RawSplit, Split
 from msdkit.declarations import (
-    DEFAULT_METRICS,
     declared,
+    default_metrics,
     default_task,
     from_cache,
     held_out_share,
@@ -36,6 +36,7 @@ from msdkit.progress import console
 from msdkit.registry import DATASETS, LOSSES, METRICS, MODELS, WEIGHTINGS
 from msdkit.run_folder import training_of
 from msdkit.saved_model import SavedModel, load
+from msdkit.split_labels import labels_at
 from msdkit.teachers import Teachers, check_teacher, fit_masking, trained_teacher
 from msdkit.terms import Term
 from msdkit.trainer import Trainer, accelerator_for
@@ -64,7 +65,7 @@ class Experiment:
         self.cache = cache_dir()
         self.declared, self.task = declared(config.dataset)
         self.names = tuple(self.declared)
-        self.metrics = config.evaluate.metrics or DEFAULT_METRICS[self.task]
+        self.metrics = config.evaluate.metrics or default_metrics(config.dataset, self.task)
         self.metric = config.evaluate.metric or metric_name(self.metrics[0])
         wanted = config.evaluate.views
         self.views = (
@@ -249,7 +250,7 @@ class Experiment:
         assert raw.labels is not None
         logits = self.teacher_logits("train", self.distiller.teacher_views)
         ids = [raw.ids[i] for i in rows.tolist()]
-        fit({v: x[rows] for v, x in logits.items()}, raw.labels[rows], ids)
+        fit({v: x[rows] for v, x in logits.items()}, labels_at(raw.labels, rows), ids)
 
     def held_out(self) -> Split | None:
         """The examples set aside from training for a weighting that learns from them."""
@@ -311,6 +312,7 @@ class Experiment:
         """Read all that the evaluation needs, so that nothing is found amiss after training."""
         for name in self.evaluated:
             self.split(name)
+            _ = self.raw(name).slices
             if self.compares_with_teacher:
                 self.teacher_logits(name, self.views)
 

@@ -11,6 +11,7 @@ from msdkit.config import MODEL, ExperimentConfig, Node
 from msdkit.data import RawSplit
 from msdkit.errors import ConfigError
 from msdkit.models.weights import load_weights
+from msdkit.paths import local
 from msdkit.progress import console
 from msdkit.registry import MASKINGS, MODELS, PROCESSORS
 from msdkit.saved_model import SavedModel
@@ -78,8 +79,8 @@ def _processors(
 
 
 def folder_of(name: str) -> Path:
-    """A folder with weights, or that of an asset such as all-MiniLM-L6-v2."""
-    return asset(name) if name in ASSETS else Path(name)
+    """A folder with weights (an address: a copy of it), or that of an asset, all-MiniLM-L6-v2."""
+    return asset(name) if name in ASSETS else local(name)
 
 
 def raw_kind(declared: Any, raw: Any) -> str:

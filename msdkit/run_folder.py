@@ -15,6 +15,8 @@ from msdkit.validation import validate
 CONFIG, ENVIRONMENT, RESULTS = "config.yaml", "environment.json", "results.json"
 INPUTS = "inputs.json"  # fingerprints of the data and the teacher
 PREDICTIONS, METRICS_LOG = "predictions.jsonl", "metrics.jsonl"
+OWN = frozenset({CONFIG, ENVIRONMENT, RESULTS, INPUTS, PREDICTIONS, METRICS_LOG, "weights.jsonl"})
+OWN |= {"best", "last", "search"}  # folders
 
 
 def summary(config: ExperimentConfig) -> dict[str, Any]:
@@ -38,6 +40,17 @@ def read_results(folder: Path) -> dict[str, Any]:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"{folder} holds no finished run ({error})") from error
+
+
+def slices_file(folder: Path, split: str) -> Path:
+    """Where the scores of a split's slices stand after `msdkit evaluate`."""
+    return folder / f"slices-{split}.json"
+
+
+def read_slices(folder: Path, split: str) -> dict[str, Any]:
+    """{slice: {"count", "student"}}; empty where the data set reports none apart."""
+    path = slices_file(folder, split)
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 def read_config(folder: Path) -> ExperimentConfig:

@@ -14,8 +14,9 @@ from torch import Tensor
 from msdkit.checkpoint import seed_everything, write_text
 from msdkit.config import ExperimentConfig
 from msdkit.cost import FLOP_EXAMPLES, SPEED_EXAMPLES, cost, together
-from msdkit.errors import ConfigError
-from msdkit.evaluation import agreement, prediction_rows, score, write_predictions
+from msdkit.data import RawSplit
+from msdkit.errors import ConfigError, DataError, listing
+from msdkit.evaluation import PredictionRows, agreement, score, slice_scores, write_predictions
 from msdkit.experiment import Experiment
 from msdkit.logs import environment
 from msdkit.models.weights import load_weights
@@ -24,12 +25,14 @@ from msdkit.run_folder import (
     CONFIG,
     ENVIRONMENT,
     INPUTS,
+    OWN,
     PREDICTIONS,
     RESULTS,
     differences,
     read_config,
     read_results,
     resolved_yaml,
+    slices_file,
     summary,
 )
 from msdkit.saved_model import load
@@ -86,9 +89,7 @@ def conclude(experiment: Experiment) -> dict[str, Any]:
     for name in splits:
         logits, found = experiment.evaluate(experiment.split(name))
         scores[name] = {"student": found, **_beside_teacher(experiment, name, logits)}
-    last = experiment.split(splits[-1])
-    path = experiment.folder / PREDICTIONS
-    write_predictions(path, last, logits, experiment.task, experiment.label_names)
+    _write_answers(experiment, PREDICTIONS, splits[-1], logits)
     return {
         "task": experiment.task,
         "label_names": experiment.label_names,
@@ -101,14 +102,41 @@ def conclude(experiment: Experiment) -> dict[str, Any]:
 
 
 def _beside_teacher(experiment: Experiment, split: str, logits: dict[str, Tensor]) -> Any:
-    """The teacher's own scores per view, and how often the student gives its answer."""
-    if not experiment.compares_with_teacher:
-        return {}
-    theirs = experiment.teacher_logits(split, experiment.views)
-    labels = experiment.raw(split).labels
-    scores = {} if labels is None else score(theirs, labels, experiment.metrics, experiment.task)
-    equal = {v: agreement(logits[v], theirs[v], experiment.task) for v in experiment.views}
-    return {"teacher": scores, "agreement": equal}
+    """The teacher's own scores per view, how often the student gives its answer, and the scores of
+    both on the data set's slices."""
+    raw, metrics, task = experiment.raw(split), experiment.metrics, experiment.task
+    models, found = {"student": logits}, dict[str, Any]()
+    if experiment.compares_with_teacher:
+        theirs = experiment.teacher_logits(split, experiment.views)
+        models["teacher"] = theirs
+        found["teacher"] = {} if raw.labels is None else score(theirs, raw.labels, metrics, task)
+        found["agreement"] = {v: agreement(logits[v], theirs[v], task) for v in experiment.views}
+    slices = slice_scores(raw, models, metrics, task)
+    return {**found, "slices": slices} if slices else found
+
+
+def _write_answers(
+    experiment: Experiment, name: str, split: str, logits: dict[str, Tensor]
+) -> None:
+    """The predictions, and what the data set makes of them for a challenge."""
+    data, folder = experiment.split(split), experiment.folder
+    rows = write_predictions(folder / name, data, logits, experiment.task, experiment.label_names)
+    write_submission(experiment.raw(split), rows, folder)
+
+
+def write_submission(raw: RawSplit, rows: PredictionRows, folder: Path) -> None:
+    """The files that a data set's `submission(rows) -> {name: text}` makes of a whole split."""
+    hook = getattr(raw.dataset, "submission", None)
+    if hook is None or len(raw) < len(raw.dataset):
+        return
+    for name, text in hook(rows).items():
+        if Path(name).name != name or name in {*OWN, "", ".."}:
+            where = f"{type(raw.dataset).__name__}.submission"
+            raise DataError(
+                f"{where}: got the file name '{name}'; expected one without a folder that is none "
+                f"of a run's own ({listing(OWN)})"
+            )
+        write_text(folder / name, text)
 
 
 def costs(experiment: Experiment, split: str) -> dict[str, Any]:
@@ -125,19 +153,25 @@ def costs(experiment: Experiment, split: str) -> dict[str, Any]:
 
 
 def evaluate_run(folder: Path, split: str, views: list[str] | None = None) -> dict[str, Any]:
-    """Scores of a finished run's best model on a split; writes `evaluation-SPLIT.json` and
-    `predictions-SPLIT.jsonl` into the run folder."""
+    """Scores of a finished run's best model on a split.
+
+    Writes `evaluation-SPLIT.json`, `predictions-SPLIT.jsonl` and, where the data set has them,
+    `slices-SPLIT.json` and a challenge's submission into the run folder.
+    """
     config = read_config(folder)
     config.run_dir = str(folder)
     if views is not None:
         config.evaluate.views = views
     experiment = Experiment(config)
     experiment.use_saved_student()
-    data = experiment.split(split)
-    logits, scores = experiment.evaluate(data)
-    path = folder / f"predictions-{split}.jsonl"
-    write_predictions(path, data, logits, experiment.task, experiment.label_names)
+    logits, scores = experiment.evaluate(experiment.split(split))
+    _write_answers(experiment, f"predictions-{split}.jsonl", split, logits)
     write_text(folder / f"evaluation-{split}.json", json.dumps(scores, indent=1))
+    models, raw = {"student": logits}, experiment.raw(split)
+    slices = slice_scores(raw, models, experiment.metrics, experiment.task)
+    slices_file(folder, split).unlink(missing_ok=True)  # of another version of the data set
+    if slices:
+        write_text(slices_file(folder, split), json.dumps(slices, indent=1))
     return scores
 
 
@@ -154,7 +188,7 @@ def predict_file(folder: Path, file: Path, views: list[str] | None = None) -> li
         for start in range(0, len(examples), PREDICT_BATCH):
             part = examples[start : start + PREDICT_BATCH]
             logits = saved.logits([e.raw for e in part], views)
-            rows = prediction_rows([e.id for e in part], logits, saved.task, saved.label_names)
+            rows = PredictionRows([e.id for e in part], logits, saved.task, saved.label_names)
             lines += [json.dumps(row, ensure_ascii=False) for row in rows]
             advance(len(part))
     return lines

@@ -18,6 +18,7 @@ from msdkit.data import pad
 from msdkit.errors import DataError
 from msdkit.functional import probabilities
 from msdkit.models.weights import load_weights
+from msdkit.paths import local
 from msdkit.registry import MASKINGS, MODELS, PROCESSORS, load_entry_points, load_plugins
 from msdkit.types import MULTIMODAL, Modality, Task, View
 from msdkit.types import Sequence as Padded
@@ -122,10 +123,11 @@ class SavedModel:
 def load(folder: str | Path, masking: Node | None = None) -> SavedModel:
     """Load a run folder's best model, or a folder with `model.json` and `model.safetensors`.
 
+    folder: may be an address (see `msdkit.paths`).
     masking: how hidden modalities are removed, if not as in training. The plugins that the run was
     trained with are imported, which runs their code: load only what you trust.
     """
-    folder = Path(folder)
+    folder = local(folder)
     if not (folder / ABOUT).exists():
         folder = whole_folder(folder / "best")
     about = _read_about(folder)

@@ -135,7 +135,8 @@ def summarise(
         scores = teacher["splits"][split]["teacher"]
         listed_scores = {v: {m: [x] for m, x in row.items()} for v, row in scores.items()}
         about = {"scores": listed_scores, "agreement": [], "cost": teacher["cost"]["teacher"]}
-        study["methods"]["teacher"] = about
+        slices = _slices([teacher["splits"][split]], "teacher")
+        study["methods"]["teacher"] = {**about, "slices": slices}
     for name, results in runs.items():
         study["methods"][name] = _method(results, split)
     study["examples"] = len(_rows(first))
@@ -150,9 +151,24 @@ def _method(results: Sequence[dict[str, Any]], split: str) -> dict[str, Any]:
         "scores": {
             v: {m: [f["student"][v][m] for f in found] for m in row} for v, row in student.items()
         },
+        "slices": _slices(found, "student"),
         "agreement": [f["agreement"][MULTIMODAL] for f in found if "agreement" in f],
         "cost": results[0]["cost"]["student"],
         "runs": [r["run_dir"] for r in results],
+    }
+
+
+def _slices(found: Sequence[Mapping[str, Any]], model: str) -> dict[str, Any]:
+    """{slice: {"count", "scores": {metric: [value of each seed]}}} for whole examples."""
+    each = [f.get("slices", {}) for f in found]
+    return {
+        name: {
+            "count": about["count"],
+            "scores": {
+                m: [s[name][model][MULTIMODAL][m] for s in each] for m in about[model][MULTIMODAL]
+            },
+        }
+        for name, about in each[0].items()
     }
 
 
@@ -164,9 +180,10 @@ def _rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _answers(result: Mapping[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
     """(multimodal probabilities or values [N, C], labels) of a run."""
-    rows, names, key = _rows(result), result["label_names"], shares_key(result["task"])
+    rows, task, key = _rows(result), result["task"], shares_key(result["task"])
+    names = {name: i for i, name in enumerate(result["label_names"])}
     shares = torch.tensor([row[key][MULTIMODAL] for row in rows])
-    labels = [np.asarray(encode_label(row["label"], result["task"], names)) for row in rows]
+    labels = [np.asarray(encode_label(row["label"], task, names)) for row in rows]
     return shares, torch.from_numpy(np.stack(labels))
 
 

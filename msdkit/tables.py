@@ -46,6 +46,20 @@ def print_views(title: str, models: Mapping[str, Mapping[str, Any]]) -> None:
         print_table(title, *views_table(kept))
 
 
+def print_slices(title: str, slices: Mapping[str, Any]) -> None:
+    """Scores on the subsets that a data set reports apart, for whole examples."""
+    if not slices:
+        return
+    first = next(iter(slices.values()))
+    metrics = [(who, m) for who in first if who != "count" for m in first[who]["multimodal"]]
+    header = ["slice", "examples", *(f"{who} {metric}" for who, metric in metrics)]
+    rows = [
+        [name, f"{found['count']:,}", *(figure(found[w]["multimodal"][m]) for w, m in metrics)]
+        for name, found in slices.items()
+    ]
+    print_table(title, header, rows)
+
+
 def big(number: float) -> str:
     """12345678 -> 12.3 M"""
     for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
@@ -71,6 +85,7 @@ def print_run(results: Mapping[str, Any]) -> None:
     for split, found in results["splits"].items():
         models = {k: found[k] for k in ("student", "teacher") if found.get(k)}
         print_views(f"{split}", models)
+        print_slices(f"slices of {split}", found.get("slices", {}))
     rows = [[name, *cost_cells(c)] for name, c in results["cost"].items()]
     print_table("cost at inference", ["model", "parameters", "FLOPs/example", "examples/s"], rows)
     for line in results.get("teachers", []):
@@ -118,6 +133,11 @@ def study_tables(study: Mapping[str, Any]) -> list[tuple[str, list[str], Rows]]:
         rows.append([name, *cells, *cost_cells(found["cost"]), agree, *alone])
     title = f"{study['dataset']}: {study['split']} split, {n:,} examples, {study['seeds']} seed(s)"
     tables: list[tuple[str, list[str], Rows]] = [(title, header, rows)]
+    slices = {name: found["slices"] for name, found in methods.items() if found.get("slices")}
+    if slices:
+        tables.append(
+            (f"{metric} on slices of the {study['split']} split", *_slices(slices, metric))
+        )
     if study["differences"]:
         head = ["method", "metric", f"difference from {study['baseline']}", "95 % interval", ""]
         lines = [_difference_cells(d, study["seeds"]) for d in study["differences"]]
@@ -126,6 +146,16 @@ def study_tables(study: Mapping[str, Any]) -> list[tuple[str, list[str], Rows]]:
             drawn = "examples and seeds"
         tables.append((f"paired differences; intervals from drawing {drawn}", head, lines))
     return tables
+
+
+def _slices(methods: Mapping[str, Any], metric: str) -> tuple[list[str], Rows]:
+    """{method: {slice: {"count", "scores": {metric: values}}}} -> a row for each method."""
+    counts = {name: found["count"] for m in methods.values() for name, found in m.items()}
+    rows = [
+        [method, *(spread(found[n]["scores"][metric]) if n in found else "–" for n in counts)]
+        for method, found in methods.items()
+    ]
+    return ["method", *(f"{name} ({count:,})" for name, count in counts.items())], rows
 
 
 def _difference_cells(d: Mapping[str, Any], seeds: int) -> list[str]:

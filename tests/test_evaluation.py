@@ -11,10 +11,10 @@ import toy
 
 from msdkit.data import ModelInputs, RawSplit, Split
 from msdkit.evaluation import (
+    PredictionRows,
     agreement,
     answers,
     predict,
-    prediction_rows,
     readable,
     score,
     write_predictions,
@@ -84,20 +84,20 @@ def test_numbers_as_answers(tmp_path: Path) -> None:
     logits = torch.tensor([[0.1, -2e7], [1e-9, 3.0]])
     predicted = [{"a": 0.1, "b": -2e7}, {"a": 1e-9, "b": 3.0}]
     assert answers(logits, "regression", NAMES[:2]) == predicted
-    rows = prediction_rows(["x", "y"], {"text": logits}, "regression", NAMES[:2])
+    rows = PredictionRows(["x", "y"], {"text": logits}, "regression", NAMES[:2])
     assert rows[1] == {"id": "y", "prediction": predicted[1], "values": {"text": [1e-9, 3.0]}}
     drawn = torch.randn(20, 1)
-    read = prediction_rows(["x"] * 20, {"text": drawn}, "regression", ["a"])
+    read = PredictionRows(["x"] * 20, {"text": drawn}, "regression", ["a"])
     assert torch.equal(torch.tensor([row["values"]["text"] for row in read]), drawn)
     assert readable(torch.tensor([0.0, 0.3]), "regression", NAMES[:2]) == {"a": 0.0, "b": 0.3}
 
 
 def test_rows_predict_by_the_multimodal_view() -> None:
-    both = prediction_rows(
+    both = PredictionRows(
         ["x"], {"text": -LOGITS[:1], "multimodal": LOGITS[:1]}, "single_label", NAMES
     )
     assert both[0]["prediction"] == "a"
-    (alone,) = prediction_rows(["x"], {"text": -LOGITS[:1]}, "single_label", NAMES)
+    (alone,) = PredictionRows(["x"], {"text": -LOGITS[:1]}, "single_label", NAMES)
     assert alone["prediction"] == "c"
     shares = LOGITS[0].softmax(0).tolist()
     assert both[0]["probabilities"]["multimodal"] == pytest.approx(shares, abs=1e-6)

@@ -12,15 +12,16 @@ ROOT = Path(__file__).parent.parent
 # From the bottom up. At its top a module imports from rows above it and from its left; inside a
 # function from all of its own row. The families of the second row never import one another.
 LAYERS = [row.split() for row in (
-    "errors schema progress types assets functional plain_pickle feature_format feature_store "
-    "registry",
+    "errors schema progress types assets archives download paths functional plain_pickle "
+    "feature_format feature_store registry",
     "losses weightings models datasets processors metrics",
     "builtin config config_files terms declarations loss_fit "
-    "compatibility validation data teacher_cache distiller "
-    "feature_sources feature_lmdb feature_import feature_extract",
+    "compatibility validation split_labels raw_split data teacher_cache distiller "
+    "feature_sources feature_lmdb feature_import feature_extract "
+    "zoo_entries zoo",
     "checkpoint logs evaluation cost tables trainer testing",
     "run_folder saved_model new_model teachers experiment search runs study catalogue",
-    "features_cli cli __main__ __init__",
+    "features_cli zoo_cli cli __main__ __init__",
 )]  # fmt: skip
 FAMILIES = LAYERS[1]
 PLACE = {name: (i, j) for i, row in enumerate(LAYERS) for j, name in enumerate(row)}

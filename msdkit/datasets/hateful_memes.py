@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from msdkit.datasets.release import (
@@ -20,6 +19,7 @@ from msdkit.datasets.release import (
     text_column,
 )
 from msdkit.errors import DataError, listing
+from msdkit.paths import local
 from msdkit.registry import DATASETS
 
 FILES = {
@@ -64,7 +64,7 @@ class HatefulMemes(TextImage):
         super().__init__(image)
         if split not in FILES[phase]:
             raise DataError(f"hateful_memes has no split '{split}'. Known: {listing(FILES[phase])}")
-        root, given = Path(folder), {"val": val, "test": test}
+        root, given = local(folder), {"val": val, "test": test}
         name = (given.get(split) or FILES[phase][split]).removesuffix(".jsonl")
         names = [f"{place}{name}.jsonl" for place in ANNOTATIONS]
         self.path = first_file(root, names, f"file of split '{split}'")

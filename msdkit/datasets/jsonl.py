@@ -11,6 +11,7 @@ from msdkit.datasets.fields import Field, parse_fields, read_field
 from msdkit.datasets.labels import LabelReader, found_labels, found_targets
 from msdkit.datasets.records import Records
 from msdkit.errors import DataError, listing, suggest
+from msdkit.paths import local
 from msdkit.registry import DATASETS
 from msdkit.types import Example, Task
 
@@ -95,7 +96,7 @@ class Jsonl:
         labels: list[str] | None = None,
         task: Task = "single_label",
     ) -> None:
-        self.folder, self.id_column = Path(folder), id
+        self.folder, self.id_column = local(folder), id
         self.task: Task = task
         fields = parse_fields(modalities)
         self.fields = {name: asdict(field) for name, field in fields.items()}

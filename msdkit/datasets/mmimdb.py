@@ -23,6 +23,7 @@ from msdkit.datasets.release import (
     text_column,
 )
 from msdkit.errors import ConfigError, DataError, listing, suggest
+from msdkit.paths import local
 from msdkit.progress import console
 from msdkit.registry import DATASETS
 from msdkit.types import Example, Modality, Task
@@ -85,7 +86,7 @@ class MMIMDb(TextImage):
         if split not in SPLITS:
             raise DataError(f"mmimdb has no split '{split}'. Known: {listing(SPLITS)}")
         self.label_names = _label_names(genres, labels)
-        root = Path(folder)
+        root = local(folder)
         self._archive = FilmArchive(root / ARCHIVE, SPLITS[split]) if image == "vgg" else None
         self._pictures = Pictures(image, picture_folders(root, IMAGES, images))
         path, films = _films(root, SPLITS[split], self._archive)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 from msdkit.datasets.fields import inside
 from msdkit.errors import DataError, listing, suggest
+from msdkit.paths import is_address, local
 from msdkit.types import Example, Task
 
 Image = Literal["file", "key"]
@@ -57,7 +58,7 @@ class TextImage:
     @classmethod
     def needs_build(cls, *, folder: str = "", **params: Any) -> str | None:
         """What to do when the folder is not there; nothing is fetched by itself."""
-        if Path(folder).is_dir():
+        if is_address(folder) or Path(folder).is_dir():
             return None
         return f"there is no folder {folder}; unpack the data set there ({cls.source})"
 
@@ -83,7 +84,7 @@ class Pictures:
 
 def picture_folders(folder: Path, places: Iterable[str], images: str | None) -> list[Path]:
     """Where to look: `images` alone if it was given, else these places of the folder."""
-    return [Path(images)] if images else [folder / place for place in places]
+    return [local(images)] if images else [folder / place for place in places]
 
 
 def first_file(folder: Path, names: Sequence[str], what: str) -> Path:

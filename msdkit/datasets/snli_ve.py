@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from msdkit.datasets.release import (
@@ -19,6 +18,7 @@ from msdkit.datasets.release import (
     text_column,
 )
 from msdkit.errors import ConfigError, DataError, listing, suggest
+from msdkit.paths import local
 from msdkit.progress import console
 from msdkit.registry import DATASETS
 
@@ -66,7 +66,7 @@ class SnliVe(TextImage):
         if split not in FILES:
             raise DataError(f"snli_ve has no split '{split}'. Known: {listing(FILES)}")
         self.label_names = _label_order(labels)
-        root = Path(folder)
+        root = local(folder)
         names = [f"{place}snli_ve_{FILES[split]}.jsonl" for place in ANNOTATIONS]
         path = first_file(root, names, f"file of split '{split}'")
         self._pictures = Pictures(image, picture_folders(root, IMAGES, images))

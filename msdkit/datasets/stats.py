@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,20 +41,23 @@ def example_label(dataset: Any, example: Example) -> str:
 
 
 def _split_stats(dataset: Any) -> dict[str, Any]:
-    labels: list[Any] = []
     values: dict[str, list[Any]] = {name: [] for name in dataset.modalities}
-    for index in range(len(dataset)):
-        example = dataset[index]
-        labels.append(example.label)
-        for name in dataset.modalities:
-            raw = example.raw[name]
-            values[name].append(str(raw) if isinstance(raw, str | Path) else len(raw))
     summary = _number_stats if _task(dataset) == "regression" else _label_counts
     return {
         "count": len(dataset),
-        "labels": summary(dataset.label_names, labels),
+        "labels": summary(dataset.label_names, _labels(dataset, values)),
         "modalities": {n: _modality_stats(k, values[n]) for n, k in dataset.modalities.items()},
     }
+
+
+def _labels(dataset: Any, values: Mapping[str, list[Any]]) -> Iterator[Any]:
+    """One label after the other (all at once may fill the memory); raw values go to `values`."""
+    for index in range(len(dataset)):
+        example = dataset[index]
+        for name, noted in values.items():
+            raw = example.raw[name]
+            noted.append(str(raw) if isinstance(raw, str | Path) else len(raw))
+        yield example.label
 
 
 def _task(dataset: Any) -> str:
@@ -67,8 +69,9 @@ def _numbers(label: Any, names: Sequence[str]) -> np.ndarray:
     return np.atleast_1d(np.asarray(given, dtype=np.float64))
 
 
-def _number_stats(names: Sequence[str], labels: Sequence[Any]) -> dict[str, Any]:
+def _number_stats(names: Sequence[str], given: Iterable[Any]) -> dict[str, Any]:
     """{target: statistics}; sd divides by n − 1"""
+    labels = list(given)
     rows = [_numbers(label, names) for label in labels if label is not None]
     found: dict[str, Any] = {}
     for name, column in zip(names, np.array(rows).T, strict=bool(rows)):
@@ -81,24 +84,22 @@ def _number_stats(names: Sequence[str], labels: Sequence[Any]) -> dict[str, Any]
     return {**found, "(none)": lacking} if lacking else found
 
 
-def _label_counts(names: Sequence[str], labels: Sequence[Any]) -> dict[str, Any]:
+def _label_counts(names: Sequence[str], labels: Iterable[Any]) -> dict[str, Any]:
     """{class: how often, or the sum of its scores} of those that occur"""
-    counts: Counter[str] = Counter()
+    sums, lacking = np.zeros(len(names)), 0
     for label in labels:
-        counts.update(dict(_amounts(names, label)))
-    return {name: counts[name] for name in (*names, "(none)") if counts[name]}
+        if label is None:
+            lacking += 1
+        elif isinstance(label, int | np.integer):
+            sums[label] += 1
+        else:
+            sums += np.asarray(label)
+    counts = {names[i]: _whole(float(sums[i])) for i in np.flatnonzero(sums).tolist()}
+    return {**counts, "(none)": lacking} if lacking else counts
 
 
-def _amounts(names: Sequence[str], label: Any) -> Iterator[tuple[str, Any]]:
-    if label is None:
-        yield "(none)", 1
-    elif isinstance(label, int | np.integer):
-        yield names[int(label)], 1
-    else:
-        scores = (float(score) for score in label)
-        yield from (
-            (n, int(s) if s.is_integer() else s) for n, s in zip(names, scores, strict=True)
-        )
+def _whole(number: float) -> float:
+    return int(number) if number.is_integer() else number
 
 
 def _modality_stats(kind: Any, values: list[Any]) -> dict[str, Any]:

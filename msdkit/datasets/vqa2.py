@@ -13,6 +13,7 @@ from msdkit.datasets.release import KINDS, Image
 from msdkit.datasets.vqa_answers import Vocabulary, frequent, read_vocabulary, targets
 from msdkit.datasets.vqa_files import TYPES, VqaTable, frequencies, read_imdb, read_official
 from msdkit.errors import ConfigError, DataError, listing, suggest
+from msdkit.paths import is_address, local
 from msdkit.registry import DATASETS
 from msdkit.types import Example, PositiveInt, Task
 
@@ -73,13 +74,13 @@ class Vqa2:
         subsets = {**DEFAULT, **(splits or {})}
         if split not in subsets:
             raise DataError(f"vqa2 has no split '{split}'. Known: {listing(subsets)}")
-        self.folder, self.subset = Path(folder), _known(subsets[split])
+        self.folder, self.subset = local(folder), _known(subsets[split])
         self.modalities: dict[str, str] = self.declare(image=image)["modalities"]
         part = SUBSETS[self.subset]
-        self._name = _keys(key, part) if image == "key" else _paths(Path(images or folder) / part)
+        self._name = _keys(key, part) if image == "key" else _paths(local(images or folder) / part)
         self.table = self._read(self.subset)
         if vocabulary:
-            self.label_names = read_vocabulary(Path(vocabulary))
+            self.label_names = read_vocabulary(local(vocabulary))
         else:
             sources = vocabulary_from or [subsets["train"]]
             self.label_names = self._frequent(sources, min_answers)
@@ -109,7 +110,7 @@ class Vqa2:
     @classmethod
     def needs_build(cls, *, folder: str = "", **params: Any) -> str | None:
         """What to do when the folder is not there; nothing is fetched by itself."""
-        if Path(folder).is_dir():
+        if is_address(folder) or Path(folder).is_dir():
             return None
         return (
             f"there is no folder {folder}; unpack VQA v2 there (https://visualqa.org/download.html)"

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 
 from msdkit.errors import DataError
 from msdkit.feature_store import INDEX, FeatureStore
+from msdkit.paths import local
 from msdkit.processors.base import Processor
 from msdkit.registry import PROCESSORS
 from msdkit.types import Modality
@@ -62,11 +63,13 @@ class Array(Processor):
 class Features(Processor):
     """Looks raw values up as keys of a feature store.
 
+    A path that is no key stands for the key of its name without folder and suffix (`img/01235.png`
+    for `01235`), so that one model may read stored features of the pictures that another sees.
     store: the folder of the store.
     """
 
     def __init__(self, *, store: str) -> None:
-        self.path = Path(store)
+        self.path = local(store)
 
     @cached_property
     def store(self) -> FeatureStore:
@@ -90,11 +93,19 @@ class Features(Processor):
         return [self.path / INDEX]  # it holds the digest of the rest
 
     def key(self, raw: Any) -> str:
-        return str(raw)
+        return stored_key(self.store, raw)
 
     def __call__(self, raw: Any) -> np.ndarray:
         """key -> int64 [L] or float32 [L, D]"""
-        return self.store[str(raw)].astype(np.int64 if self.store.dtype == "int32" else np.float32)
+        found = self.store[self.key(raw)]
+        return found.astype(np.int64 if self.store.dtype == "int32" else np.float32)
+
+
+def stored_key(store: FeatureStore, raw: Any) -> str:
+    """The value itself, or the stem of a path where only that is a key of the store."""
+    key = str(raw)
+    stem = PurePath(key).stem
+    return stem if key not in store and stem in store else key
 
 
 def _sequence(raw: Any) -> np.ndarray:

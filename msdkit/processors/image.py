@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from msdkit.assets import asset
 from msdkit.errors import ConfigError, DataError, listing, suggest
+from msdkit.paths import local
 from msdkit.processors.base import Processor, file_key
 from msdkit.registry import PROCESSORS
 from msdkit.types import Modality
@@ -135,7 +136,7 @@ class ImageEncoder(Pictures):
         return sum(p.numel() for p in self._outline.parameters())
 
     def files(self) -> list[Path]:
-        return [asset(self.model) if self.weights is None else Path(self.weights)]
+        return [asset(self.model) if self.weights is None else local(self.weights)]
 
     def batch(self, raws: Sequence[str | Path]) -> list[np.ndarray]:
         results: list[np.ndarray] = []

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from msdkit.errors import DataError
+from msdkit.paths import local
 from msdkit.processors.image import Pictures, open_picture
 from msdkit.registry import PROCESSORS
 from msdkit.types import Modality
@@ -30,12 +31,12 @@ class Pixels(Pictures):
     """
 
     def __init__(self, *, folder: str, dtype: Literal["fp16", "fp32"] = "fp16") -> None:
-        self.folder, self.dtype = folder, dtype
+        self.folder, self.dtype = local(folder), dtype
 
     @cached_property
     def patch(self) -> int:
         """The side of a patch in pixels."""
-        path = Path(self.folder) / "config.json"
+        path = self.folder / "config.json"
         try:
             config = json.loads(path.read_text(encoding="utf-8"))
             return int(config.get("vision_config", config)["patch_size"])
@@ -50,7 +51,7 @@ class Pixels(Pictures):
         return Modality("features", 3 * self.patch**2 + 2)
 
     def files(self) -> list[Path]:
-        folder = Path(self.folder)
+        folder = self.folder
         found = [folder / name for name in PREPARES if (folder / name).is_file()]
         if not found:
             raise DataError(

@@ -11,6 +11,8 @@ import numpy as np
 from msdkit.errors import DataError
 from msdkit.feature_format import INDEX
 from msdkit.feature_store import FeatureStore
+from msdkit.paths import local
+from msdkit.processors.array import stored_key
 from msdkit.processors.base import Processor
 from msdkit.registry import PROCESSORS
 from msdkit.types import Modality
@@ -57,12 +59,13 @@ class Regions(Processor):
     """Looks raw values up as keys of a feature store with boxes: feature and geometry of regions.
 
     Geometry (Chen et al., 2020, arXiv 1909.11740): x1, y1, x2, y2, width and height, all as shares
-    of the picture's sides, and width · height. The model `uniter` reads it.
+    of the picture's sides, and width · height. The model `uniter` reads it. Paths are looked up as
+    by the processor `features`.
     store: the folder of the store; its boxes are x1, y1, x2, y2 as shares of the picture's sides.
     """
 
     def __init__(self, *, store: str) -> None:
-        self.path = Path(store)
+        self.path = local(store)
 
     @cached_property
     def store(self) -> RegionStore:
@@ -79,11 +82,11 @@ class Regions(Processor):
         return [self.path / INDEX]  # it holds the boxes, and the digest of the rest
 
     def key(self, raw: Any) -> str:
-        return str(raw)
+        return stored_key(self.store, raw)
 
     def __call__(self, raw: Any) -> np.ndarray:
         """key -> float32 [L, D + 7]"""
-        return self.store[str(raw)]
+        return self.store[self.key(raw)]
 
 
 def geometry(boxes: np.ndarray) -> np.ndarray:

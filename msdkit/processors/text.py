@@ -14,6 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from msdkit.assets import ASSETS, asset
 from msdkit.errors import ConfigError, DataError
+from msdkit.paths import local
 from msdkit.processors.base import Processor
 from msdkit.registry import PROCESSORS
 from msdkit.types import Modality
@@ -141,7 +142,7 @@ class TextEncoder(Processor):
 
     @property
     def folder(self) -> Path:
-        return asset(self.model) if self.model in ASSETS else Path(self.model)
+        return asset(self.model) if self.model in ASSETS else local(self.model)
 
     @cached_property
     def _config(self) -> Any:
@@ -264,7 +265,7 @@ def _kept(encoding: Any) -> np.ndarray:
 
 
 def _tokenizer_file(name: str) -> Path:
-    path = asset(name) if name in ASSETS else Path(name)
+    path = asset(name) if name in ASSETS else local(name)
     path = path / "tokenizer.json" if path.is_dir() else path
     if not path.is_file():
         raise DataError(

@@ -103,6 +103,18 @@ def test_features_are_looked_up(tmp_path):
         features("x")
 
 
+def test_paths_stand_for_their_stems_unless_they_are_keys(tmp_path):
+    records = [np.full((1, 3), i, np.float32) for i in range(3)]
+    with FeatureStoreWriter(tmp_path / "s", 3, "fp32") as writer:
+        for key, record in zip(("01235", "img/7.png", "7"), records, strict=True):
+            writer.add(key, record)
+    features = Features(store=str(tmp_path / "s"))
+    keys = {"img/01235.png": "01235", "img/7.png": "img/7.png", "other/7.jpg": "7", "x.y": "x.y"}
+    assert {raw: features.key(raw) for raw in keys} == keys
+    assert features("img/01235.png").tolist() == [[0, 0, 0]]
+    assert features("other/7.jpg").tolist() == [[2, 2, 2]]
+
+
 def test_features_of_token_ids(tmp_path):
     write(tmp_path / "s", "int32", [np.array([4, 2]), np.array([1])])
     features = Features(store=str(tmp_path / "s"))

@@ -69,3 +69,12 @@ def test_batches_are_read_where_the_store_lies(tmp_path):
 def test_stores_that_cannot_work_are_refused(tmp_path, boxes, message):
     with pytest.raises(DataError, match=message):
         _ = Regions(store=store(tmp_path, boxes)).modality
+
+
+def test_paths_stand_for_their_stems(tmp_path):
+    regions = Regions(store=store(tmp_path))
+    for path in ("img/a.png", tmp_path / "a.jpg"):
+        assert regions.key(path) == "a"
+        np.testing.assert_array_equal(regions(path), regions("a"))
+    with pytest.raises(DataError, match=r"has no key 'img/c\.png'"):
+        regions("img/c.png")
