@@ -16,7 +16,7 @@ LAYERS = [row.split() for row in (
     "losses weightings models datasets processors metrics",
     "builtin config config_files terms declarations loss_fit "
     "compatibility validation data teacher_cache distiller",
-    "checkpoint logs evaluation cost tables trainer testing",
+    "checkpoint logs evaluation cost tables optimization trainer testing",
     "run_folder saved_model new_model teachers experiment search runs study catalogue",
     "cli __main__ __init__",
 )]  # fmt: skip
