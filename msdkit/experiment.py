@@ -32,13 +32,14 @@ from msdkit.distiller import Distiller
 from msdkit.errors import ConfigError
 from msdkit.evaluation import Scores, metric_name, predict, score
 from msdkit.new_model import new_model
+from msdkit.optimization import accelerator_for
 from msdkit.progress import console
 from msdkit.registry import DATASETS, LOSSES, METRICS, MODELS, WEIGHTINGS
 from msdkit.run_folder import training_of
 from msdkit.saved_model import SavedModel, load
 from msdkit.teachers import Teachers, check_teacher, fit_masking, trained_teacher
 from msdkit.terms import Term
-from msdkit.trainer import Trainer, accelerator_for
+from msdkit.trainer import Trainer
 from msdkit.types import View, default_views
 
 __all__ = ["Experiment", "load"]
@@ -240,16 +241,25 @@ class Experiment:
         fit = getattr(self.distiller.weighting, "fit", None)
         if fit is None:
             return
-        if not self.compares_with_teacher:
+        if drawn := self._drawn_anew:
             raise ConfigError(
                 "weighting: it is fitted to the teacher's answers to the training set, and "
-                f"masking '{self.config.masking['name']}' leaves none that are fixed"
+                f"{drawn} leaves none that are fixed"
             )
         raw, (rows, _) = self.raw("train"), self._rows
         assert raw.labels is not None
         logits = self.teacher_logits("train", self.distiller.teacher_views)
         ids = [raw.ids[i] for i in rows.tolist()]
         fit({v: x[rows] for v, x in logits.items()}, raw.labels[rows], ids)
+
+    @property
+    def _drawn_anew(self) -> str:
+        """What keeps the teachers' answers to train from being fixed; empty if nothing."""
+        assert self.teachers is not None
+        if not self.teachers.fixed:
+            return f"masking '{self.config.masking['name']}'"
+        random = [m for k in self.teachers.models for m in self.teachers.inputs("train", k).random]
+        return f"the processor of '{random[0]}'" if random else ""
 
     def held_out(self) -> Split | None:
         """The examples set aside from training for a weighting that learns from them."""
@@ -309,6 +319,7 @@ class Experiment:
 
     def prepare(self) -> None:
         """Read all that the evaluation needs, so that nothing is found amiss after training."""
+        self.teachers_training()
         for name in self.evaluated:
             self.split(name)
             if self.compares_with_teacher:
