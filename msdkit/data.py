@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from msdkit.datasets.labels import encode_numbers
-from msdkit.errors import DataError, listing, suggest
+from msdkit.errors import ConfigError, DataError, listing, suggest
 from msdkit.feature_format import StoreBusy
 from msdkit.feature_store import FeatureStore, FeatureStoreWriter
 from msdkit.progress import bar
@@ -21,6 +22,7 @@ from msdkit.types import Batch, Example, Task
 from msdkit.types import Sequence as Padded
 
 Inputs = dict[str, Padded]
+CARVE_SEED = 0
 CHUNK = 512  # raw values handed to a processor at once
 
 
@@ -234,6 +236,17 @@ def digest(*parts: str) -> str:
     for part in parts:
         state.update(part.encode("utf-8", "surrogatepass") + b"\0")
     return state.hexdigest()
+
+
+def carve(count: int, share: float) -> tuple[Tensor, Tensor]:
+    """(kept rows, rows held out) of `count` examples, each in order: the same for every run."""
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(CARVE_SEED))
+    held = math.ceil(share * count)
+    if held >= count:
+        raise ConfigError(
+            f"train.held_out: a share of {share} of {count} training examples leaves none"
+        )
+    return order[held:].sort().values, order[:held].sort().values
 
 
 class Split:

@@ -208,3 +208,17 @@ def test_how_the_teacher_was_trained_is_told(
         found += json.loads((tmp_path / str(i) / "results.json").read_text())["teachers"]
     assert "trained for 2 epochs, without modality dropout, seed 0" in found[0]
     assert "trained for 1 epochs, modality dropout text 0.2, seed 0" in found[1]
+
+
+def test_losses_are_told_how_many_examples_train(
+    tmp_path: Path, own_cache: Path, toy_teacher: Path
+) -> None:
+    made = toy.experiment(
+        tmp_path / "x.yaml",
+        toy.PLAIN,
+        teacher={"run": str(toy_teacher)},
+        distill=[{"name": "crd", "views": ["multimodal"]}],
+        train={"held_out": 0.25},
+    )
+    (loss,) = made.distiller.losses
+    assert loss.student_memory.shape[0] == len(made.train_split) == 30
