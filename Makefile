@@ -18,7 +18,7 @@ demo: $(INSTALLED)  ## teach, distil four ways and compare, on real data; at mos
 	$(BIN)/python projects/demo/run.py
 
 test: $(INSTALLED)  ## all tests
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist loadfile
 
 check: $(INSTALLED)  ## formatting, lint and types
 	$(BIN)/ruff format --check .

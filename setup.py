@@ -7,7 +7,8 @@ from setuptools import find_packages, setup
 REPORT = ["plotly>=5.20", "jinja2>=3.1"]
 DEMO = ["resvg-py>=0.1"]
 HDF5 = ["h5py>=3.8"]
-DEV = ["pytest>=8", "hypothesis>=6", "ruff>=0.5", "mypy>=1.10", "resvg-py>=0.1", *HDF5, *REPORT]
+DEV = ["pytest>=8", "pytest-xdist>=3", "hypothesis>=6", "ruff>=0.5", "mypy>=1.10"]
+DEV += ["resvg-py>=0.1", *HDF5, *REPORT]
 
 setup(
     name="msdkit",

@@ -39,7 +39,7 @@ def check_fit(report: Any, values: Node) -> None:
     forms = {"distill": list, "train": Mapping, "evaluate": Mapping}  # others are told already
     values = {k: v for k, v in values.items() if isinstance(v, forms.get(k, object))}
     models = list(_models(report, values))
-    _check_several(report, values, names)
+    _check_several(report, values, names, task)
     check_losses(report, values, names, task)
     check_features(report, values)
     _check_models(report, values, models, names, task)
@@ -72,13 +72,15 @@ def _models(report: Any, values: Node) -> Iterator[Found]:
             yield path, node, MODELS.get(node["name"])
 
 
-def _check_several(report: Any, values: Node, names: list[str]) -> None:
+def _check_several(report: Any, values: Node, names: list[str], task: str) -> None:
     """Several teachers: their views are known, and they answer from their caches."""
     node = values.get("teacher")
     if not isinstance(node, dict) or node.get("name") != MULTI or wrong(report, "teacher"):
         return
     for view in node.get("specialists") or {}:
         report.attempt(f"teacher.specialists.{view}", partial(View.parse, view, names))
+    if node.get("weights") == "confidence" and task == "regression":
+        report.problem("teacher.weights", "confidence needs classes; a regression has none")
     if values.get("distill") and not (values.get("train") or {}).get("teacher_cache", True):
         report.problem(
             "train.teacher_cache", f"'{MULTI}' answers from caches alone; it takes a single teacher"

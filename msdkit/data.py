@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from msdkit.errors import DataError
+from msdkit.errors import ConfigError, DataError
 from msdkit.feature_format import StoreBusy
 from msdkit.feature_store import FeatureStore, FeatureStoreWriter
 from msdkit.progress import bar
@@ -23,6 +24,7 @@ from msdkit.types import Sequence as Padded
 __all__ = ["ModelInputs", "RawSplit", "Split", "digest", "encode_label", "pad"]
 
 Inputs = dict[str, Padded]
+CARVE_SEED = 0
 CHUNK = 512  # raw values handed to a processor at once
 
 
@@ -121,6 +123,17 @@ def pad(arrays: Sequence[np.ndarray]) -> Padded:
         row[: len(array)] = array
     mask = np.arange(longest) < lengths[:, None]
     return Padded(torch.from_numpy(values), torch.from_numpy(mask))
+
+
+def carve(count: int, share: float) -> tuple[Tensor, Tensor]:
+    """(kept rows, rows held out) of `count` examples, each in order: the same for every run."""
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(CARVE_SEED))
+    held = math.ceil(share * count)
+    if held >= count:
+        raise ConfigError(
+            f"train.held_out: a share of {share} of {count} training examples leaves none"
+        )
+    return order[held:].sort().values, order[:held].sort().values
 
 
 class Split:

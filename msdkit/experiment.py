@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import math
 import warnings
 from copy import deepcopy
 from dataclasses import asdict
@@ -16,8 +14,8 @@ from torch import Tensor, nn
 
 from msdkit.assets import cache_dir
 from msdkit.checkpoint import seed_everything
-from msdkit.config import MULTI, TASK, TERM, ExperimentConfig, Node, members
-from msdkit.data import ModelInputs, RawSplit, Split
+from msdkit.config import TASK, TERM, ExperimentConfig, Node
+from msdkit.data import ModelInputs, RawSplit, Split, carve
 from msdkit.declarations import (
     declared,
     default_metrics,
@@ -25,27 +23,21 @@ from msdkit.declarations import (
     from_cache,
     held_out_share,
     learns,
-    teacher_folder,
-    teacher_nodes,
 )
 from msdkit.distiller import Distiller
-from msdkit.errors import ConfigError
 from msdkit.evaluation import Scores, metric_name, predict, score
 from msdkit.new_model import new_model
-from msdkit.progress import console
-from msdkit.registry import DATASETS, LOSSES, METRICS, MODELS, WEIGHTINGS
-from msdkit.run_folder import training_of
+from msdkit.optimization import accelerator_for
+from msdkit.registry import DATASETS, LOSSES, METRICS, WEIGHTINGS
 from msdkit.saved_model import SavedModel, load
-from msdkit.split_labels import labels_at
-from msdkit.teachers import Teachers, check_teacher, fit_masking, trained_teacher
+from msdkit.teachers import Teachers, fit_weighting, gather, teacher_digests, teachers_training
 from msdkit.terms import Term
-from msdkit.trainer import Trainer, accelerator_for
+from msdkit.trainer import Trainer
 from msdkit.types import View, default_views
 
 __all__ = ["Experiment", "load"]
 
 TINY_EXAMPLES, TINY_STEPS = 64, 2
-HELD_OUT_SEED = 0  # the same examples are held out whatever the run's seed
 
 
 class Experiment:
@@ -110,40 +102,17 @@ class Experiment:
     @cached_property
     def teachers(self) -> Teachers | None:
         """The frozen teachers, answering views by the config's masking."""
-        node = self.config.teacher
-        if node is None:
+        if self.config.teacher is None:
             return None
-        several = node.get("name") == MULTI
-        nodes = members(node) if several else {"": node}
-        models = {key: self._teacher(key, one, i + 1) for i, (key, one) in enumerate(nodes.items())}
-        teachers = Teachers(
-            models,
-            MODELS.build(node) if several else None,
+        return gather(
+            self.config,
+            self._new,
             self.raw,
-            self.cache,
-            self.config.evaluate.batch_size,
-            self.accelerator.device,
+            names=self.names,
+            folder=self.cache,
+            device=self.accelerator.device,
+            tiny=self.tiny,
         )
-        for key, saved in models.items():
-            masking = getattr(saved.model, "masking", None)
-            if masking is not None and getattr(masking, "observes", False):
-                inputs = teachers.inputs("train", key)
-                fit_masking(saved, inputs, teachers.batch_size, teachers.device)
-        return teachers
-
-    def _teacher(self, key: str, node: Node, role: int) -> SavedModel:
-        where = f"teacher.{key}" if key else "teacher"
-        if "name" in node:
-            saved = self._new(node, role)
-            if not (node.get("init") or {}).get("folder"):
-                console().print(
-                    "warning: the teacher is new, so its answers are random; see `init`"
-                )
-        else:
-            saved = trained_teacher(node, self.config.masking, self.tiny)
-        check_teacher(where, saved, self.names, self.label_names, self.task)
-        saved.model.eval().requires_grad_(False).to(self.accelerator.device)
-        return saved
 
     @property
     def teacher(self) -> SavedModel | None:
@@ -179,7 +148,7 @@ class Experiment:
             teacher=self.teacher.model if live and self.teacher else None,
             task_loss=LOSSES.build(task_node, **self._context),
             terms=[self._term(node) for node in config.distill],
-            weighting=self._weighting(),
+            weighting=self.weighting,
             modalities=self.names,
             task=self.task,
             task_weight=task_keys.weight,
@@ -188,16 +157,17 @@ class Experiment:
 
     @property
     def _context(self) -> dict[str, Any]:
-        sizes: dict[str, Any] = {
+        """What losses may ask for before `*`."""
+        found: dict[str, Any] = {
             "num_classes": len(self.label_names),
-            "train_size": len(self.raw("train")),
+            "train_size": len(self._rows[0]),
+            "task": self.task,
         }
-        sizes["task"] = self.task
         for who, saved in (("student", self.student), ("teacher", self.teacher)):
             width = getattr(saved.model if saved else None, "width", None)
             if width is not None:
-                sizes[f"{who}_dim"] = width
-        return sizes
+                found[f"{who}_dim"] = width
+        return found
 
     def _each(self, probability: float) -> dict[str, float]:
         return dict.fromkeys(self.names, probability) if probability else {}
@@ -206,30 +176,25 @@ class Experiment:
         plain, keys = TERM.split(node)
         return Term(LOSSES.build(plain, **self._context), **asdict(keys), name=plain["name"])
 
-    def _weighting(self) -> nn.Module | None:
+    @cached_property
+    def weighting(self) -> nn.Module | None:
+        """How the views are weighed; None weighs each 1."""
         return None if self.config.weighting is None else WEIGHTINGS.build(self.config.weighting)
 
     @cached_property
     def _rows(self) -> tuple[Tensor, Tensor]:
         """The training examples, and those held out of them for learned weights."""
-        share = held_out_share(self.config, self.distiller.weighting)
-        count = len(self.raw("train"))
-        order = torch.randperm(count, generator=torch.Generator().manual_seed(HELD_OUT_SEED))
-        held = math.ceil(share * count)
-        if held >= count:
-            raise ConfigError(
-                f"train.held_out: a share of {share} of {count} training examples leaves none"
-            )
-        return order[held:].sort().values, order[:held].sort().values
+        return carve(len(self.raw("train")), held_out_share(self.config, self.weighting))
 
     @cached_property
     def train_split(self) -> Split:
         """Training examples with the teacher's answers, or its inputs where it runs live."""
-        distiller, inputs, (rows, _) = self.distiller, self.inputs("train"), self._rows
+        distiller, rows = self.distiller, self._rows[0]
+        inputs = self.inputs("train")
         if not distiller.terms:
             return Split(inputs, augment=True, rows=rows)
         assert self.teachers is not None
-        self._fit_weighting()
+        fit_weighting(distiller, self.teachers, rows)
         if distiller.teacher is not None:
             theirs = self.teachers.inputs("train")
             return Split(inputs, teacher_inputs=theirs, augment=True, rows=rows)
@@ -237,24 +202,9 @@ class Experiment:
         answers = self.teachers.answers("train", distiller.teacher_views, features)
         return Split(inputs, teacher=answers, augment=True, rows=rows)
 
-    def _fit_weighting(self) -> None:
-        fit = getattr(self.distiller.weighting, "fit", None)
-        if fit is None:
-            return
-        if not self.compares_with_teacher:
-            raise ConfigError(
-                "weighting: it is fitted to the teacher's answers to the training set, and "
-                f"masking '{self.config.masking['name']}' leaves none that are fixed"
-            )
-        raw, (rows, _) = self.raw("train"), self._rows
-        assert raw.labels is not None
-        logits = self.teacher_logits("train", self.distiller.teacher_views)
-        ids = [raw.ids[i] for i in rows.tolist()]
-        fit({v: x[rows] for v, x in logits.items()}, labels_at(raw.labels, rows), ids)
-
     def held_out(self) -> Split | None:
         """The examples set aside from training for a weighting that learns from them."""
-        if not learns(self.distiller.weighting) or not self.distiller.terms:
+        if not learns(self.weighting) or not self.distiller.terms:
             return None
         return Split(self.inputs("train"), rows=self._rows[1])
 
@@ -276,27 +226,10 @@ class Experiment:
         """Examples of one split for evaluation."""
         return Split(self.inputs(split))
 
-    def teachers_training(self) -> list[str]:
-        """How each teacher was trained, in a line."""
-        nodes = teacher_nodes(self.config.teacher).values()
-        return [
-            f"a new {node['name']}"
-            if "name" in node
-            else training_of(teacher_folder(node, self.tiny))
-            for node in nodes
-        ]
-
     def provenance(self) -> dict[str, Any]:
         """What, beside the config, decides a run: the data's content and the teacher's files."""
         data = {split: self.raw(split).fingerprint for split in ("train", *self.evaluated)}
-        files: list[Path] = []
-        for node in teacher_nodes(self.config.teacher).values():
-            if "name" not in node:
-                folder = teacher_folder(node, self.tiny)
-                place = folder if (folder / "model.json").is_file() else folder / "best"
-                files += [place / "model.json", place / "model.safetensors"]
-        held = [hashlib.blake2b(f.read_bytes(), digest_size=12).hexdigest() for f in files]
-        return {"data": data, "teacher": held}
+        return {"data": data, "teacher": teacher_digests(self.config, self.tiny)}
 
     @property
     def evaluated(self) -> list[str]:
@@ -310,6 +243,7 @@ class Experiment:
 
     def prepare(self) -> None:
         """Read all that the evaluation needs, so that nothing is found amiss after training."""
+        teachers_training(self.config, self.tiny)
         for name in self.evaluated:
             self.split(name)
             _ = self.raw(name).slices

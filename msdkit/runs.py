@@ -37,6 +37,7 @@ from msdkit.run_folder import (
 )
 from msdkit.saved_model import load
 from msdkit.search import best_weights, candidates, with_weights
+from msdkit.teachers import teachers_training
 from msdkit.types import MULTIMODAL
 
 PREDICT_BATCH = 64
@@ -95,7 +96,7 @@ def conclude(experiment: Experiment) -> dict[str, Any]:
         "label_names": experiment.label_names,
         "metric": experiment.metric,
         "metrics": experiment.metrics,
-        "teachers": experiment.teachers_training(),
+        "teachers": teachers_training(experiment.config, experiment.tiny),
         "splits": scores,
         "cost": costs(experiment, splits[-1]),
     }

@@ -68,10 +68,10 @@ def big(number: float) -> str:
     return f"{number:.0f}"
 
 
-def figure(number: float, sign: str = "") -> str:
+def figure(number: float) -> str:
     """Three decimals; three digits of what they would not show, such as small units' errors."""
     tiny = 0 < abs(number) < 0.001
-    return f"{number:{sign}.3g}" if tiny else f"{number:{sign}.3f}"
+    return f"{number:.3g}" if tiny else f"{number:.3f}"
 
 
 def cost_cells(cost: Mapping[str, float]) -> list[str]:
@@ -161,8 +161,10 @@ def _slices(methods: Mapping[str, Any], metric: str) -> tuple[list[str], Rows]:
 def _difference_cells(d: Mapping[str, Any], seeds: int) -> list[str]:
     apart = d["low"] > 0 or d["high"] < 0
     said = ("one seed" if seeds == 1 else "") if apart else "not established"
-    interval = f"[{figure(d['low'], '+')}, {figure(d['high'], '+')}]"
-    return [d["method"], d["metric"], figure(d["mean"], "+"), interval, said]
+    numbers = [d["mean"], d["low"], d["high"]]
+    digits = "+.3g" if max(map(abs, numbers)) < 0.001 else "+.3f"  # one form for the three
+    mean, low, high = (f"{number:{digits}}" for number in numbers)
+    return [d["method"], d["metric"], mean, f"[{low}, {high}]", said]
 
 
 def print_stats(name: str, stats: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,14 +10,17 @@ from typing import Any
 
 from torch import Tensor
 
-from msdkit.config import Node
+from msdkit.config import MULTI, ExperimentConfig, Node, members
 from msdkit.data import ModelInputs, RawSplit
-from msdkit.declarations import teacher_config, teacher_folder, teacher_lacks
+from msdkit.declarations import teacher_config, teacher_folder, teacher_lacks, teacher_nodes
+from msdkit.distiller import Distiller
 from msdkit.errors import ConfigError
 from msdkit.models.multi_teacher import MultiTeacher
 from msdkit.progress import console
-from msdkit.run_folder import differences
+from msdkit.registry import MODELS
+from msdkit.run_folder import differences, training_of
 from msdkit.saved_model import SavedModel, load
+from msdkit.split_labels import labels_at
 from msdkit.teacher_cache import Answers, cached_answers
 from msdkit.types import MULTIMODAL, Task, View
 
@@ -48,6 +52,25 @@ class Teachers:
         """Whether their answers are fixed; a random masking has none."""
         maskings = [getattr(m.model, "masking", None) for m in self.models.values()]
         return all(getattr(m, "deterministic", True) for m in maskings)
+
+    def drawn_anew(self, split: str) -> str:
+        """What keeps their answers to a split from being fixed; empty if nothing."""
+        if not self.fixed:
+            return f"masking '{self.first.masking['name']}'"
+        random = [m for key in self.models for m in self.inputs(split, key).random]
+        return f"the processor of '{random[0]}'" if random and split == "train" else ""
+
+    def fit_maskings(self) -> None:
+        """The exact training means of their embeddings, where the masking is `mean`."""
+        for key, saved in self.models.items():
+            masking = getattr(saved.model, "masking", None)
+            if masking is None or not getattr(masking, "observes", False):
+                continue
+            inputs, size, model = self.inputs("train", key), self.batch_size, saved.model
+            starts, count = range(0, len(inputs.raw), self.batch_size), len(inputs.raw)
+            batches = (inputs.batch(range(i, min(i + size, count))) for i in starts)
+            device = self.device
+            model.fit_masking({m: s.to(device) for m, s in batch.items()} for batch in batches)  # type: ignore[operator]
 
     def inputs(self, split: str, key: str = "") -> ModelInputs:
         """What one of them reads of a split."""
@@ -93,7 +116,36 @@ class Teachers:
         )
 
 
-def trained_teacher(node: Node, masking: Node, tiny: bool) -> SavedModel:
+def gather(
+    config: ExperimentConfig,
+    new: Callable[[Node, int], SavedModel],
+    raw: Callable[[str], RawSplit],
+    *,
+    names: Sequence[str],
+    folder: Path,
+    device: Any,
+    tiny: bool = False,
+) -> Teachers:
+    """The teachers of a config, frozen; `new(node, role)` makes what no run has trained."""
+    node = config.teacher
+    assert node is not None
+    several, train = node.get("name") == MULTI, raw("train")
+    models = {}
+    for role, (key, one) in enumerate((members(node) if several else {"": node}).items(), 1):
+        saved = new(one, role) if "name" in one else _trained(one, config.masking, tiny)
+        if "name" in one and not (one.get("init") or {}).get("folder"):
+            console().print("warning: the teacher is new, so its answers are random; see `init`")
+        where = f"teacher.{key}" if key else "teacher"
+        check_teacher(where, saved, names, train.label_names, train.task)
+        saved.model.eval().requires_grad_(False).to(device)
+        models[key] = saved
+    combine = MODELS.build(node) if several else None
+    teachers = Teachers(models, combine, raw, folder, config.evaluate.batch_size, device)
+    teachers.fit_maskings()
+    return teachers
+
+
+def _trained(node: Node, masking: Node, tiny: bool) -> SavedModel:
     """The teacher of a finished run; one that was trained by other settings is said aloud."""
     lacks = teacher_lacks(node, tiny)
     if lacks:
@@ -120,9 +172,37 @@ def check_teacher(
             raise ConfigError(f"{where}: its {what} are {theirs}, the data set's are {list(mine)}")
 
 
-def fit_masking(saved: SavedModel, inputs: ModelInputs, size: int, device: Any) -> None:
-    """The exact training means of a teacher's embeddings, for masking `mean`."""
-    count = len(inputs.raw)
-    model: Any = saved.model
-    batches = (inputs.batch(range(i, min(i + size, count))) for i in range(0, count, size))
-    model.fit_masking({m: s.to(device) for m, s in batch.items()} for batch in batches)
+def fit_weighting(distiller: Distiller, teachers: Teachers, rows: Tensor) -> None:
+    """Call the weighting's `fit` hook over the training examples at `rows`, if it has one."""
+    fit = getattr(distiller.weighting, "fit", None)
+    if fit is None:
+        return
+    if drawn := teachers.drawn_anew("train"):
+        raise ConfigError(
+            "weighting: it is fitted to the teacher's answers to the training set, and "
+            f"{drawn} leaves none that are fixed"
+        )
+    raw = teachers.raw("train")
+    assert raw.labels is not None
+    logits = teachers.answers("train", distiller.teacher_views)["logits"]
+    ids = [raw.ids[i] for i in rows.tolist()]
+    fit({v: x[rows] for v, x in logits.items()}, labels_at(raw.labels, rows), ids)
+
+
+def teachers_training(config: ExperimentConfig, tiny: bool = False) -> list[str]:
+    """How each teacher of a config was trained, in a line."""
+    return [
+        f"a new {node['name']}" if "name" in node else training_of(teacher_folder(node, tiny))
+        for node in teacher_nodes(config.teacher).values()
+    ]
+
+
+def teacher_digests(config: ExperimentConfig, tiny: bool = False) -> list[str]:
+    """Names for the content of the files of the teachers that are runs."""
+    files: list[Path] = []
+    for node in teacher_nodes(config.teacher).values():
+        if "name" not in node:
+            folder = teacher_folder(node, tiny)
+            place = folder if (folder / "model.json").is_file() else folder / "best"
+            files += [place / "model.json", place / "model.safetensors"]
+    return [hashlib.blake2b(f.read_bytes(), digest_size=12).hexdigest() for f in files]

@@ -26,9 +26,10 @@ from msdkit.checkpoint import (
 from msdkit.config import TrainConfig
 from msdkit.data import Split
 from msdkit.distiller import Distiller
-from msdkit.errors import ConfigError, TrainingError
+from msdkit.errors import TrainingError
 from msdkit.evaluation import Scores
 from msdkit.logs import MetricsLog, WeightLog, Window
+from msdkit.optimization import accelerator_for, epoch_order, optimizer_for, schedule_for
 from msdkit.progress import bar
 from msdkit.types import MULTIMODAL, Batch, StepOutput
 
@@ -40,38 +41,6 @@ class Stopped(SystemExit):
 
     def __init__(self) -> None:
         super().__init__(143)
-
-
-def epoch_order(count: int, seed: int, epoch: int) -> Tensor:
-    """The order of examples: a function of (seed, epoch) and nothing else."""
-    generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
-    return torch.randperm(count, generator=generator)
-
-
-def schedule_for(config: TrainConfig, optimizer: Any, steps: int) -> Any:
-    """The learning-rate schedule, from transformers."""
-    from transformers import get_scheduler
-
-    name = "constant_with_warmup" if config.schedule == "constant" else config.schedule
-    warmup = round(config.warmup * steps)
-    return get_scheduler(name, optimizer, num_warmup_steps=warmup, num_training_steps=steps)
-
-
-def accelerator_for(precision: str) -> Any:
-    """accelerate's engine: the device, mixed precision and gradient scaling."""
-    from accelerate import Accelerator
-    from accelerate.state import AcceleratorState
-
-    AcceleratorState._reset_state()  # several runs in one process may differ in precision
-    try:
-        accelerator = Accelerator(mixed_precision="no" if precision == "fp32" else precision)
-    except ValueError as error:
-        raise ConfigError(f"train.precision: {precision} cannot run here: {error}") from error
-    if precision == "fp16" and accelerator.device.type == "cpu":  # accelerate would ignore it
-        raise ConfigError("train.precision: fp16 needs a GPU; a CPU runs fp32 or bf16")
-    if accelerator.num_processes > 1:
-        raise ConfigError(f"got {accelerator.num_processes} processes; msdkit trains in one so far")
-    return accelerator
 
 
 class Trainer:
@@ -108,15 +77,7 @@ class Trainer:
         self.every = config.evaluate_every or self.steps_per_epoch
         modules = filter(None, (distiller.student, distiller.losses, distiller.task_loss))
         self.parameters = [p for m in modules for p in m.parameters() if p.requires_grad]
-        plain = [p for p in self.parameters if p.ndim < 2]  # biases and norms do not decay
-        matrices = [p for p in self.parameters if p.ndim >= 2]
-        groups: list[dict[str, Any]] = [
-            {"params": matrices},
-            {"params": plain, "weight_decay": 0.0},
-        ]
-        optimizer = torch.optim.AdamW(
-            groups, lr=config.lr, weight_decay=config.weight_decay, fused=True
-        )
+        optimizer = optimizer_for(config, self.parameters)
         self.schedule = schedule_for(config, optimizer, self.total_steps)
         self.model, self.optimizer = self.accelerator.prepare(distiller, optimizer)
         self.log = MetricsLog(folder / "metrics.jsonl")

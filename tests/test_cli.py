@@ -56,7 +56,7 @@ def test_list_describes_a_plugin(capsys: pytest.CaptureFixture[str]) -> None:
     assert toy.main("list", "losses", "kl") == 0
     shown = capsys.readouterr().out
     assert "temperature: float > 0 (default 1.0)" in shown
-    assert "Knowledge distillation: τ² KL" in shown
+    assert "Formula: τ² Σ_c p_t" in shown
     assert str(toy.ROOT / "msdkit" / "losses" / "logits.py") in shown
     assert toy.main("list", "loss", "toy_nan", "--plugin", "toy_plugin") == 0
     assert "ids: list of (str) (required)" in capsys.readouterr().out

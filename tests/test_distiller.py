@@ -301,6 +301,19 @@ def test_weights_of_a_wrong_shape_are_refused():
     )
 
 
+@pytest.mark.parametrize("scope", ["view", "views"])
+def test_losses_of_a_wrong_shape_are_refused(scope):
+    class Mean(nn.Module):
+        def forward(self, student: Any, teacher: Any, labels: Tensor) -> Tensor:
+            return torch.zeros(())
+
+    loss = Mean()
+    loss.scope = scope  # type: ignore[assignment]
+    distiller = Distiller(Sums(), teacher=Sums(seed=1), terms=[Term(loss)])
+    with pytest.raises(ConfigError, match=rf"'Mean' gave values of shape \[\], .* = \[{B}\]"):
+        distiller(batch_of())
+
+
 def test_losses_stay_in_single_precision_beside_half_precision_logits():
     class Half(Sums):
         def forward_view(self, inputs: Any, features: Any = ()) -> ModelOutput:

@@ -10,6 +10,7 @@ import pytest
 import torch
 import toy
 
+from msdkit.errors import ConfigError
 from msdkit.logs import BINS, WeightLog
 from msdkit.runs import run
 
@@ -67,6 +68,70 @@ def test_the_same_examples_are_held_out_for_every_method_and_seed(
     whole = toy.experiment(tmp_path / "whole.yaml", settings)
     assert len(seen(whole)) == 40
     assert whole.held_out() is None
+
+
+def test_a_share_that_leaves_nothing_to_train_on(tmp_path: Path, own_cache: Path) -> None:
+    made = toy.experiment(tmp_path / "x.yaml", toy.PLAIN, train={"held_out": 0.99})
+    with pytest.raises(ConfigError, match=r"held_out: a share of 0.99 of 40 .* leaves none"):
+        made.trainer()
+
+
+COUNTING = """
+import torch
+from msdkit.registry import LOSSES, WEIGHTINGS
+
+
+class Counts(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(()))
+
+
+@WEIGHTINGS.register("counts")
+class CountingWeighting(Counts):
+    def forward(self, inputs):
+        self.calls += 1
+        return torch.ones_like(inputs.losses)
+
+
+@LOSSES.register("counts")
+class CountingTask(Counts):
+    def forward(self, logits, labels):
+        self.calls += 1
+        return torch.nn.functional.cross_entropy(logits, labels, reduction="none")
+"""
+
+
+def test_the_rehearsal_leaves_no_trace(tmp_path: Path, own_cache: Path, toy_teacher: Path) -> None:
+    (tmp_path / "counting.py").write_text(COUNTING)
+    made = toy.experiment(
+        tmp_path / "x.yaml",
+        toy.DISTILLED,
+        plugins=["toy_plugin", "counting.py"],
+        teacher={"run": str(toy_teacher)},
+        weighting={"name": "counts"},
+        task={"name": "counts"},
+    )
+    made.trainer()
+    assert made.distiller.weighting.calls == 0  # type: ignore[union-attr]
+    assert made.distiller.task_loss.calls == 0  # type: ignore[union-attr]
+
+
+def test_what_is_fitted_to_the_teacher_needs_answers_that_stay(
+    tmp_path: Path, own_cache: Path
+) -> None:
+    lines = "from toy import Noise\nfrom msdkit.registry import PROCESSORS\n"
+    (tmp_path / "noise.py").write_text(f"{lines}PROCESSORS.register('noise')(Noise)\n")
+    made = toy.experiment(
+        tmp_path / "x.yaml",
+        toy.DISTILLED,
+        plugins=["toy_plugin", "noise.py"],
+        teacher={**toy.MODEL, "processors": {"image": "noise"}},
+        weighting={"name": "control", "of": {"name": "saliency"}},
+        train={"teacher_cache": False},
+    )
+    with pytest.raises(ConfigError, match=r"fitted .* and the processor of 'image' leaves none"):
+        made.trainer()
 
 
 def test_a_plugin_that_learns(tmp_path: Path, own_cache: Path, toy_teacher: Path) -> None:
@@ -143,3 +208,17 @@ def test_how_the_teacher_was_trained_is_told(
         found += json.loads((tmp_path / str(i) / "results.json").read_text())["teachers"]
     assert "trained for 2 epochs, without modality dropout, seed 0" in found[0]
     assert "trained for 1 epochs, modality dropout text 0.2, seed 0" in found[1]
+
+
+def test_losses_are_told_how_many_examples_train(
+    tmp_path: Path, own_cache: Path, toy_teacher: Path
+) -> None:
+    made = toy.experiment(
+        tmp_path / "x.yaml",
+        toy.PLAIN,
+        teacher={"run": str(toy_teacher)},
+        distill=[{"name": "crd", "views": ["multimodal"]}],
+        train={"held_out": 0.25},
+    )
+    (loss,) = made.distiller.losses
+    assert loss.student_memory.shape[0] == len(made.train_split) == 30

@@ -19,7 +19,7 @@ LAYERS = [row.split() for row in (
     "compatibility validation split_labels raw_split data teacher_cache distiller "
     "feature_sources feature_lmdb feature_import feature_extract "
     "zoo_entries zoo",
-    "checkpoint logs evaluation cost tables trainer testing",
+    "checkpoint logs evaluation cost tables optimization trainer testing",
     "run_folder saved_model new_model teachers experiment search runs study catalogue",
     "features_cli zoo_cli cli __main__ __init__",
 )]  # fmt: skip

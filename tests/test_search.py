@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import toy
 
+from msdkit.config import ExperimentConfig
 from msdkit.runs import evaluate_run, run
+from msdkit.search import best_weights
 
 
 @pytest.fixture
@@ -37,6 +41,24 @@ def test_the_best_on_val_is_taken(searched: Path) -> None:
         assert {"weights": weights, "metric": "accuracy", "value": value} in tried
     best = results["splits"]["val"]["student"]["multimodal"]["accuracy"]
     assert best == tried[0]["value"]  # the same seed and weights: the same run
+
+
+@pytest.mark.parametrize(("metric", "order"), [("rmse", [2, 0, 1]), ("r2", [0, 2, 1])])
+def test_a_value_that_is_not_a_number_is_the_worst(
+    tmp_path: Path, metric: str, order: list[int]
+) -> None:
+    listed = [0.5, 1.0, 2.0]
+    values = dict(zip(listed, [0.7, math.nan, 0.2], strict=True))
+    weighting = {"name": "population", "search": listed}
+    config = toy.configured(tmp_path / "x.yaml", toy.PLAIN, weighting=weighting)
+
+    def results(trial: ExperimentConfig) -> dict[str, Any]:
+        assert trial.weighting is not None
+        scores = {"multimodal": {metric: values[trial.weighting["weights"]]}}
+        return {"metric": metric, "splits": {"val": {"student": scores}}}
+
+    found = [tried["weights"] for tried in best_weights(config, results)]
+    assert found == [listed[i] for i in order]
 
 
 def test_a_searched_run_is_evaluated_like_any(searched: Path) -> None:

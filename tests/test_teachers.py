@@ -128,6 +128,19 @@ def test_a_specialist_may_know_its_modality_alone(tmp_path: Path, own_cache: Pat
     assert run(toy.configured(tmp_path / "x.yaml", settings, teacher=teacher))["steps"] == 3
 
 
+def test_a_teachers_config_that_cannot_be_read_is_told_before_training(
+    tmp_path: Path, second_teacher: Path
+) -> None:
+    saved = second_teacher / "config.yaml"
+    saved.write_text(saved.read_text().replace("warmup", "warm_up"))
+    config = toy.configured(
+        tmp_path / "x.yaml", toy.DISTILLED, teacher={"run": str(second_teacher)}
+    )
+    with pytest.raises(ConfigError, match="warm_up"):
+        run(config)
+    assert not (tmp_path / "x").exists()
+
+
 def test_an_assistant_chain_is_two_configs(
     tmp_path: Path, own_cache: Path, toy_teacher: Path
 ) -> None:

@@ -38,7 +38,7 @@ def test_layer_maps(chosen, mine, theirs, pairs):
     assert pair_layers(chosen, mine, theirs) == pairs
 
 
-@pytest.mark.parametrize("chosen", [[[0, 1]], [[1, 13]], [[5, 1]], [[1]], [[1, 2, 3]], "first"])
+@pytest.mark.parametrize("chosen", [[[0, 1]], [[1, 13]], [[5, 1]], [[1]], [[1, 2, 3]], [], "first"])
 def test_maps_that_fit_no_layers(chosen):
     with pytest.raises(ConfigError, match="layers: "):
         pair_layers(chosen, 4, 12)

@@ -11,8 +11,9 @@ import torch
 import toy
 
 from msdkit.errors import ConfigError, TrainingError
+from msdkit.optimization import epoch_order
 from msdkit.runs import run
-from msdkit.trainer import Trainer, epoch_order
+from msdkit.trainer import Trainer
 
 
 def test_the_order_is_a_function_of_seed_and_epoch() -> None:

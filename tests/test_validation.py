@@ -26,6 +26,9 @@ GOOD: dict[str, Any] = {
     "weighting": {"name": "saliency"},
 }
 
+SEVERAL: dict[str, Any] = {"name": "multi_teacher", "teachers": [{"run": "x"}]}
+BAD = {"txt": "words"}  # no such modality
+
 
 @pytest.fixture
 def check(tmp_path: Path):
@@ -386,6 +389,52 @@ def test_where_features_come_from_is_told(check):
             "losses need pooled; model 'multi_teacher' gives no features",
         ),
         (
+            {"teacher": {**SEVERAL, "specialists": {"imag": {"run": "x"}}}},
+            "teacher.specialists.imag",
+            "unknown view 'imag'. Did you mean 'image'?",
+        ),
+        (
+            {"teacher": {**SEVERAL, "teachers": [{"run": "x"}, SEVERAL]}},
+            "teacher.teachers.1",
+            "'multi_teacher' holds no other; list all teachers in one",
+        ),
+        (
+            {"teacher": SEVERAL, "train": {"teacher_cache": False}},
+            "train.teacher_cache",
+            "'multi_teacher' answers from caches alone",
+        ),
+        (
+            {"teacher": {**SEVERAL, "teachers": [{"name": "visual_bert", "processors": BAD}]}},
+            "teacher.teachers.0.processors.txt",
+            "the data set has no modality 'txt'. Did you mean 'text'?",
+        ),
+        (
+            {
+                "dataset": {**GOOD["dataset"], "task": "regression"},
+                "distill": ["kd"],
+                "teacher": {**SEVERAL, "weights": "confidence"},
+            },
+            "teacher.weights",
+            "confidence needs classes; a regression has none",
+        ),
+        (
+            {"distill": [{"name": "interaction", "target": "multimodal"}]},
+            "distill.0.target",
+            "loss 'interaction' compares all views, each with its own",
+        ),
+        ({"distill": [{"name": "kl", "views": []}]}, "distill.0.views", "expected at least one"),
+        (
+            {
+                "weighting": {
+                    "name": "schedule",
+                    "steps": 2,
+                    "of": {"name": "control", "of": {"name": "population", "search": [0.5, 1]}},
+                }
+            },
+            "weighting.of.of.search",
+            "only `weighting: {name: population, search: …}` is searched",
+        ),
+        (
             {"weighting": {"name": "learned"}, "train": {"held_out": 0.0}},
             "train.held_out",
             "weighting 'learned' learns from training examples that are held out; leave it unset",
@@ -401,6 +450,25 @@ def test_features_teachers_and_held_out_examples(check, changes, path, message):
     found = problems(check(changes))
     assert set(found) == {path}
     assert found[path].startswith(message)
+
+
+def test_several_teachers_may_have_what_a_masking_needs(check):
+    learned = {"name": "multi_teacher", "teachers": ["fusion_transformer"]}
+    assert problems(check({"teacher": learned, "masking": {"name": "mask_token"}})) == {}
+
+
+def test_needs_that_are_no_tuple_are_told(check, tmp_path):
+    lines = (
+        "from torch import nn",
+        "from msdkit.registry import LOSSES",
+        "@LOSSES.register('bare')",
+        "class Bare(nn.Module):",
+        "    needs = 'hidden'",
+        "    def forward(self, student, teacher, labels): ...",
+    )
+    (tmp_path / "bare.py").write_text("\n".join(lines))
+    found = problems(check({"plugins": ["bare.py"], "distill": ["bare"]}))
+    assert found == {"distill.0": "loss 'bare': `needs` must be a tuple, such as ('hidden',)"}
 
 
 # Notes: what is yet to be made

@@ -92,9 +92,7 @@ class Control(Wrapper):
         """[N, V], or None where the weights are no function of the teacher and the labels alone"""
         if self._train is None:
             raise ConfigError("control: call fit(teacher_logits, labels, ids) over train first")
-        before = deepcopy(self.of.state_dict())
         tables = [self._weighed(inputs, unknown) for unknown in UNKNOWN]
-        self.of.load_state_dict(before)  # what was made up must not stay in running means
         table = tables[0]
         if not table.isfinite().all() or not all(torch.equal(table, t) for t in tables):
             return None
@@ -103,10 +101,12 @@ class Control(Wrapper):
     def _weighed(self, inputs: WeightingInput, unknown: float) -> Tensor:
         """[N, V]: the weights of the training set where all that a step would tell is made up"""
         assert self._train is not None
+        before = deepcopy(self.of.state_dict())
         parts = [
             self.inner(self._training_part(inputs, start, unknown)).detach().float().cpu()
             for start in range(0, len(self._train[2]), CHUNK)
         ]
+        self.of.load_state_dict(before, strict=False)  # running means must not keep it
         return torch.cat(parts)
 
     def _training_part(self, inputs: WeightingInput, start: int, unknown: float) -> WeightingInput:
@@ -115,11 +115,13 @@ class Control(Wrapper):
         logits, labels, ids = self._train
         part, device = slice(start, start + CHUNK), inputs.losses.device
         teachers = {v: x[part].to(device) for v, x in logits.items()}
+        shape = (len(ids[part]), len(inputs.views))
+        made_up = torch.linspace(0, 1, math.prod(shape)).reshape(shape).to(inputs.losses)
         return replace(
             inputs,
             teacher_logits=teachers,
-            student_logits={v: unknown * teachers["multimodal"] for v in inputs.views},
-            losses=inputs.losses.new_full((len(ids[part]), len(inputs.views)), unknown),
+            student_logits=dict.fromkeys(inputs.views, unknown * teachers["multimodal"]),
+            losses=unknown * made_up,
             step=inputs.step if math.isnan(unknown) else int(unknown),
             labels=labels[part].to(device),
             ids=ids[part],

@@ -89,7 +89,30 @@ def moving(rows: list[int], step: int = 0) -> WeightingInput:
     return some(rows, losses=losses, student_logits=students, step=step)
 
 
-@pytest.mark.parametrize("of", [ByLoss(), ByStudent()], ids=["losses", "student"])
+class Compares(nn.Module):
+    """Asks of the step what is finite even where the step is not a number."""
+
+    def __init__(self, what: str, bound: float) -> None:
+        super().__init__()
+        self.what, self.bound = what, bound
+
+    def forward(self, inputs: WeightingInput) -> Tensor:
+        if self.what == "losses":
+            return (inputs.losses < self.bound).double()
+        sure = [inputs.student_logits[v].abs().amax(1) > self.bound for v in inputs.views]
+        return torch.stack(sure, dim=1).double()
+
+
+STEPWISE = {
+    "losses": ByLoss(),
+    "student": ByStudent(),
+    "small losses": Compares("losses", 2.0),
+    "any losses": Compares("losses", 1e9),
+    "sure students": Compares("student", 1.0),
+}
+
+
+@pytest.mark.parametrize("of", STEPWISE.values(), ids=STEPWISE)
 def test_weights_that_read_the_step_are_averaged_within_the_batch(of):
     inputs = moving([3, 1, 4])
     weights = control("mean", of=of)(inputs)
@@ -136,6 +159,55 @@ def test_a_control_learns_where_the_wrapped_weighting_does():
     assert torch.equal(weighting(inputs), inputs.losses)
     assert not hasattr(control("mean"), "update")
     assert not hasattr(control("mean"), "interval")
+
+
+def test_weights_that_are_learned_are_not_frozen():
+    class Growing(nn.Module):
+        """Reads nothing of the step, but its updates change it."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("c", torch.ones(()))
+
+        def update(self, *parts: Any) -> None:
+            self.c += 1
+
+        def forward(self, inputs: WeightingInput) -> Tensor:
+            return self.c * torch.ones_like(inputs.losses)
+
+    weighting = control("mean", of=Growing())
+    assert weighting(some([0, 1])).unique().tolist() == [1]
+    weighting.update("distiller", "batch", "held out")
+    assert weighting(some([0, 1])).unique().tolist() == [2]
+
+
+def test_a_control_leaves_no_trace_of_what_it_made_up():
+    class Running(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("mean", torch.zeros((), dtype=torch.float64))
+
+        def forward(self, inputs: WeightingInput) -> Tensor:
+            self.mean += inputs.losses.mean()
+            return (inputs.losses < self.mean).double()
+
+    of = Running()
+    control("mean", of=of)(moving([3, 1]))
+    assert of.mean == moving([3, 1]).losses.mean()
+
+
+@pytest.mark.parametrize("name", ["control", "schedule"])
+def test_wrapped_weights_of_a_wrong_shape_are_refused(name):
+    class Short(nn.Module):
+        per_step = True
+
+        def forward(self, inputs: WeightingInput) -> Tensor:
+            return torch.ones(3)  # as long as there are views: it would broadcast
+
+    steps = {"steps": 2} if name == "schedule" else {}
+    weighting = WEIGHTINGS.build({"name": name, "of": Short(), **steps})
+    with pytest.raises(ConfigError, match=r"Short gave weights of shape \[3\], .* = \[2, 3\]"):
+        weighting(moving([3, 1]))
 
 
 def test_controls_hand_on_what_the_wrapped_weighting_says():

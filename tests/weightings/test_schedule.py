@@ -90,5 +90,5 @@ def test_hooks_that_the_inner_weighting_lacks_are_lacking():
     agreeing = schedule(of="agreement")
     assert agreeing.task_kinds == WEIGHTINGS.get("agreement").task_kinds
     nested = schedule(of={"name": "schedule", "of": "learned", "steps": 2})
-    assert nested.interval == 10
+    assert nested.interval == WEIGHTINGS.build("learned").interval
     assert hasattr(nested, "update")
