@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 import toy
-from toy_plugin_kinds import ToyKinds
 
 from msdkit.data import ModelInputs, RawSplit, Split
 from msdkit.errors import ConfigError, DataError
@@ -26,7 +25,25 @@ from msdkit.types import Example, Modality, Task
 KINDS: list[Task] = ["soft_target", "multi_label", "regression"]
 
 
-class Lazy(ToyKinds):
+class Dense(toy.Toy):
+    """The toy data set with three numbers as each label."""
+
+    def __init__(self, split: str, *, task: Task = "soft_target", n: int = 16) -> None:
+        super().__init__(split, n=n)
+        self.task = task
+
+    @classmethod
+    def declare(cls, *, task: Task = "soft_target", n: int = 16) -> dict[str, Any]:
+        return {"modalities": cls.modalities, "task": task}
+
+    def __getitem__(self, index: int) -> Example:
+        example = super().__getitem__(index)
+        scores = np.random.default_rng(index).random(3).astype("float32")
+        example.label = (scores > 0.5).astype("float32") if self.task == "multi_label" else scores
+        return example
+
+
+class Lazy(Dense):
     """Labels by rows; notes what it was asked for."""
 
     def __init__(self, split: str, **params: Any) -> None:
@@ -35,7 +52,7 @@ class Lazy(ToyKinds):
 
     def labels(self, rows: list[int]) -> np.ndarray:
         self.asked.append(rows)
-        return np.stack([ToyKinds.__getitem__(self, i).label for i in rows])
+        return np.stack([Dense.__getitem__(self, i).label for i in rows])
 
 
 class Known(Lazy):
@@ -44,7 +61,7 @@ class Known(Lazy):
     content = "one"
 
     def unlabelled(self, index: int) -> Example:
-        example = ToyKinds.__getitem__(self, index)
+        example = Dense.__getitem__(self, index)
         return Example(example.id, example.raw)
 
     def __getitem__(self, index: int) -> Example:
@@ -62,7 +79,7 @@ def opened(cls: type, task: Task, **params: Any) -> RawSplit:
 @pytest.mark.parametrize("cls", [Lazy, Known])
 @pytest.mark.parametrize("task", KINDS)
 def test_lazy_labels_are_those_of_the_examples(cls: type, task: Task) -> None:
-    dense, lazy = opened(ToyKinds, task).labels, opened(cls, task).labels
+    dense, lazy = opened(Dense, task).labels, opened(cls, task).labels
     assert isinstance(dense, torch.Tensor)
     assert isinstance(lazy, LazyLabels)
     assert len(lazy) == 16
@@ -84,11 +101,11 @@ def test_a_batch_asks_for_its_own_labels_alone(
     split = Split(inputs, rows=torch.arange(4, 12))
     batch = split.__getitems__([1, 7])
     assert raw.dataset.asked == [*before, [5, 11]]
-    assert torch.equal(batch.labels, opened(ToyKinds, "soft_target").labels[[5, 11]])  # type: ignore
+    assert torch.equal(batch.labels, opened(Dense, "soft_target").labels[[5, 11]])  # type: ignore
 
 
 def test_scores_of_lazy_labels_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    raw, lazy = opened(ToyKinds, "soft_target"), opened(Known, "soft_target")
+    raw, lazy = opened(Dense, "soft_target"), opened(Known, "soft_target")
     logits = {"multimodal": torch.randn(16, 3), "text": torch.randn(16, 3)}
     wanted = score(logits, raw.labels, ["vqa_accuracy"], "soft_target")  # type: ignore[arg-type]
     monkeypatch.setattr("msdkit.evaluation.CHUNK", 5)
@@ -102,7 +119,7 @@ def test_scores_of_lazy_labels_are_the_same(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize("weighting", [{"by": "removal", "score": "loss"}, {}])
 def test_training_is_the_same(tmp_path: Path, own_cache: Path, weighting: dict[str, Any]) -> None:
     """From the first batch to the fit of a weighting, to the bit."""
-    DATASETS.register("toy_dense")(ToyKinds)
+    DATASETS.register("toy_dense")(Dense)
     DATASETS.register("toy_lazy")(Lazy)
     control = {"name": "control", "kind": "shuffle", "of": {"name": "saliency", **weighting}}
     found = {}
