@@ -81,7 +81,7 @@ def test_list_of_a_users_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         (["list", "losses", "kll"], "unknown loss 'kll'. Did you mean 'kl'?"),
         (["lits"], "'lits' is neither a command nor a config file. Did you mean 'list'?"),
         (["run", "no.yaml"], "config file no.yaml does not exist"),
-        (["data", "stats", "emoji"], "unknown dataset 'emoji'. Did you mean 'emoji_entail'?"),
+        (["data", "stats", "emoji_ential"], "Did you mean 'emoji_entail'?"),
         (["data", "stats", "jsonl", "m=3"], "dataset 'jsonl' has no parameter 'm'."),
         (["data", "build", "jsonl", *JSONL], "dataset 'jsonl' needs no building"),
         (["evaluate", "nowhere"], "nowhere is no run folder"),
