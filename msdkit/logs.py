@@ -31,7 +31,9 @@ class MetricsLog:
 
     def cut(self, step: int) -> None:
         """Forget all after `step`, and a last line that a kill left half-written."""
-        lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
+        if not self.path.exists():
+            return
+        lines = self.path.read_text(encoding="utf-8").splitlines()
         kept = [line for line in lines if _step(line) <= step]
         write_text(self.path, "".join(f"{line}\n" for line in kept))
 

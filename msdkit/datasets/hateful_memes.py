@@ -48,6 +48,7 @@ class HatefulMemes(TextImage):
     """
 
     label_names: ClassVar[list[str]] = ["not_hateful", "hateful"]  # type: ignore[misc]
+    metrics: ClassVar[list[str]] = ["accuracy", "auroc"]
     source: ClassVar[str] = "https://hatefulmemeschallenge.com, after accepting its licence"
 
     def __init__(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -96,10 +97,24 @@ class Vqa2:
         return len(self.table.question_ids)
 
     def __getitem__(self, index: int) -> Example:
+        example = self.unlabelled(index)
+        if len(self.given):
+            example.label = self.labels([index])[0]
+        return example
+
+    def unlabelled(self, index: int) -> Example:
+        """The example without its label, which takes the most time."""
         table = self.table
-        label = self.labels([index])[0] if len(self.given) else None
         raw = {"text": table.text(index), "image": self._name(int(table.image_ids[index]))}
-        return Example(str(table.question_ids[index]), raw, label)
+        return Example(str(table.question_ids[index]), raw)
+
+    def fingerprint(self) -> str:
+        """A digest of the content: questions, pictures, annotators' answers and classes."""
+        table, found = self.table, hashlib.blake2b(digest_size=12)
+        for column in (table.question_ids, table.image_ids, *table.texts, self.given):
+            found.update(column.tobytes())
+        found.update("\0".join([self._name(0), *self.label_names]).encode())
+        return found.hexdigest()
 
     @classmethod
     def declare(cls, *, image: str = "file", **params: Any) -> dict[str, Any]:
