@@ -19,8 +19,8 @@ setup(
     python_requires=">=3.10",
     packages=find_packages(include=["msdkit", "msdkit.*"]),
     install_requires=[
-        "torch>=2.4",
-        "torchvision>=0.19",
+        "torch>=2.5",
+        "torchvision>=0.20",
         "transformers>=4.48",
         "tokenizers>=0.20",
         "accelerate>=1.0",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import pickle
+import re
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -51,6 +52,8 @@ class _Plain(pickle._Unpickler):
     It is the one written in Python: in the one in C, ten bytes can ask for a memo of 64 GB.
     """
 
+    dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)
+
     def __init__(self, data: bytes, where: str) -> None:
         super().__init__(io.BytesIO(data), encoding="latin1")  # latin1: arrays from Python 2
         self._where = where
@@ -64,6 +67,28 @@ class _Plain(pickle._Unpickler):
             )
         return known
 
+    def load_build(self) -> None:
+        """Give an array its content, a dtype its byte order; nothing else has a state.
+
+        A dtype's own __setstate__ believes what it is told: to hold no objects, for one, and bytes
+        of the file would then be read as addresses of objects.
+        """
+        state = self.stack.pop()  # type: ignore[attr-defined]
+        made: Any = self.stack[-1]  # type: ignore[attr-defined]
+        if isinstance(made, np.dtype):
+            order = "|" if made.hasobject else state[1]
+            if order not in ("<", ">", "|", "=") or any(x is not None for x in state[2:5]):
+                raise ValueError(f"no state of a plain dtype: {state!r:.80}")
+            sizes = made.itemsize, made.alignment, made.flags
+            state = (3, order, None, None, None, *sizes)
+            made.__setstate__(state)  # type: ignore[attr-defined]
+        elif isinstance(made, np.ndarray):
+            made.__setstate__(state)
+        else:
+            raise ValueError(f"a state for a {type(made).__name__}")
+
+    dispatch[pickle.BUILD[0]] = load_build
+
     def persistent_load(self, pid: Any) -> Any:
         raise DataError(
             f"{self._where}: the pickle refers to the outside ({pid!r}) and was refused"
@@ -73,6 +98,13 @@ class _Plain(pickle._Unpickler):
 def _empty_array(*_: Any) -> np.ndarray:
     """Where an array's state is put into; what class and shape the pickle wants is not asked."""
     return np.ndarray((0,), "b")
+
+
+def _dtype(name: str, align: Any = False, copy: Any = True) -> np.dtype:
+    """A type of its own, which may be changed: numpy's is that of all arrays."""
+    if not _SIMPLE.fullmatch(name):
+        raise ValueError(f"dtype {name!r:.80}")
+    return np.dtype(name, False, True)
 
 
 def _from_buffer(buffer: Any, dtype: np.dtype, shape: Any, order: Any) -> np.ndarray:
@@ -89,9 +121,12 @@ def _encode(text: str, encoding: str = "latin1") -> bytes:
     return text.encode("utf-8" if encoding.lower() in ("utf8", "utf-8") else "latin1")
 
 
+# Numbers, texts and objects; nothing with fields
+_SIMPLE = re.compile(r"[<>|=]?([biufc]\d+|[SU]\d+|O[48]?|[?])")
+
 _ADMITTED: dict[tuple[str, str], Any] = {
     ("numpy", "ndarray"): "ndarray",  # only an argument of _reconstruct: it need not be callable
-    ("numpy", "dtype"): np.dtype,
+    ("numpy", "dtype"): _dtype,
     ("_codecs", "encode"): _encode,
     ("collections", "OrderedDict"): OrderedDict,
 }

@@ -286,6 +286,32 @@ def test_pickles_of_anything_else_and_damaged_ones(data: bytes) -> None:
     assert "\n" not in str(error.value)
 
 
+FORGED = b"cnumpy.core.numeric\n_frombuffer\n(c_codecs\nencode\n(S'AAAAAAAA'\ntRcnumpy\ndtype\n"
+FORGED += b"(S'%s'\nI0\nI1\ntR(I3\nS'|'\n%s"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        FORGED % (b"O", b"NNNI-1\nI-1\nI0\ntb(I1\ntS'C'\ntR."),
+        FORGED
+        % (b"V8", b"N(S'f'\nt(dS'f'\n(cnumpy\ndtype\n(S'O'\ntRI0\ntsI8\nI1\nI0\ntb(I1\ntS'C'\ntR."),
+        b"ccollections\nOrderedDict\n)R(dS'x'\nI1\nsb.",
+        b"c_codecs\nencode\nN(dS'__defaults__'\n(S'x'\nts\x86b.",
+    ],
+)
+def test_states_that_would_forge_objects(data: bytes) -> None:
+    """A dtype that denies to hold objects would make addresses of the file's own bytes."""
+    with pytest.raises(DataError, match=r"^here: not a readable pickle"):
+        load_plain(data, "here")
+
+
+def test_a_pickle_leaves_the_types_of_numpy_alone() -> None:
+    data = b"cnumpy\ndtype\n(S'f4'\ntR(I3\nS'>'\nNNNI-1\nI-1\nI0\ntb."
+    assert load_plain(data, "here") == np.dtype(">f4")
+    assert np.dtype("f4").byteorder == "="
+
+
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_plain_pickles_come_back(protocol: int) -> None:
     value = {
