@@ -89,6 +89,10 @@ DATA = (
         "research; plots and posters belong to IMDb and their makers",
         "https://github.com/johnarevalo/gmu-mmimdb",
         (File("https://archive.org/download/mmimdb/multimodal_imdb.hdf5"),),
+        (
+            "The reader needs metadata.npy (the words of the plots) beside it; gmu-mmimdb's scripts "
+            "write that file. Whether it is published somewhere is not known here.",
+        ),
         use="dataset: {name: mmimdb, folder: FOLDER, image: vgg}",
     ),
     Entry(

@@ -31,7 +31,7 @@ NAMES = (
     (r"^heads\.\w+\.classifier\.1\.", "head.0."),
     (r"^heads\.\w+\.classifier\.2\.", "head.1."),
     (r"^(vqa_output)\.", "head."),
-    (r"^(cls|feat_regress|region_classifier|itm_output|heads)\.", r"other_head.\1."),
+    (r"^(cls|feat_regress|region_classifier|itm_output|rank_output|heads)\.", r"other_head.\1."),
 )
 HEADS = ("head.", "bert.pooler.", "other_head.")
 
