@@ -90,8 +90,8 @@ DATA = (
         "https://github.com/johnarevalo/gmu-mmimdb",
         (File("https://archive.org/download/mmimdb/multimodal_imdb.hdf5"),),
         (
-            "The reader needs metadata.npy (the words of the plots) beside it; gmu-mmimdb's scripts "
-            "write that file. Whether it is published somewhere is not known here.",
+            "The reader needs metadata.npy (the words of the plots) beside it; gmu-mmimdb's code "
+            "writes that file. Whether it is published somewhere is not known here.",
         ),
         use="dataset: {name: mmimdb, folder: FOLDER, image: vgg}",
     ),
