@@ -15,7 +15,7 @@ from msdkit.types import Batch
 from msdkit.weightings.learned import Learned
 
 TURNS = 7  # medians of as many
-STEPS = 15  # timed together: one update at the default interval
+STEPS = 20  # timed together: one update at the default interval
 
 
 class DoubleBackward(Learned):

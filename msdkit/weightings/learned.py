@@ -57,7 +57,7 @@ class Learned(Weighting):
         hidden: PositiveInt = 32,
         lr: PositiveFloat = 3e-3,
         virtual_lr: PositiveFloat = 0.1,
-        interval: PositiveInt = 15,
+        interval: PositiveInt = 20,
         multimodal: NonNegativeFloat | None = None,
     ) -> None:
         super().__init__()
