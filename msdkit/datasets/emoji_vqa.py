@@ -120,13 +120,11 @@ class EmojiVqa(EmojiTask):
         return found
 
     @classmethod
-    def write_files(cls, recipe: Any, folder: Path) -> dict[str, list[Row]]:
+    def write_rest(cls, recipe: Any, rows: Mapping[str, list[Row]], folder: Path) -> None:
         """The files of every task, and `answers.json`."""
-        rows = super().write_files(recipe, folder)
         names = vocabulary((row["answer"] for row in rows["train"]), recipe.answers)
         text = json.dumps(names, ensure_ascii=False, indent=0) + "\n"
         (folder / _ANSWERS).write_text(text, encoding="utf-8", newline="\n")
-        return rows
 
 
 def vocabulary(answers: Iterable[str], size: int) -> list[str]:

@@ -136,13 +136,13 @@ def test_build_is_kept_and_announced(cache: Path, monkeypatch: pytest.MonkeyPatc
     command = "msdkit data build emoji_entail train_size=50 eval_size=40"
     assert needed == f"data set emoji_entail is not built yet: {command}"
     folder = EmojiEntail.build(**params)
-    assert folder == Recipe(**params).folder.resolve()
+    assert folder == Recipe(**params).plan.folder.resolve()
     assert EmojiEntail.needs_build(**params) is None
     monkeypatch.setattr(EmojiEntail, "write_files", None)
     assert EmojiEntail.build(**params) == folder
     with pytest.raises(DataError, match=r"was built with train_size=50, not 200: give it another"):
         EmojiEntail("train", folder=str(folder), **SIZES)
-    assert Recipe(seed=1).folder != Recipe().folder
+    assert Recipe(seed=1).plan.folder != Recipe().plan.folder
 
 
 def test_needs_build_tells_what_it_fetches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -235,7 +235,7 @@ def test_registry_contract_and_same_bytes(cache: Path, tmp_path: Path) -> None:
     assert trees[0] == trees[1]
     assert trees[0]["test.jsonl"] != trees[2]["test.jsonl"]
     assert "answers.json" in trees[0]
-    assert VqaRecipe().folder != VqaRecipe(answers=100).folder
+    assert VqaRecipe().plan.folder != VqaRecipe(answers=100).plan.folder
     with pytest.raises(ConfigError, match="answers"):
         DATASETS.build({"name": "emoji_vqa", "answers": 0}, split="test")
 
