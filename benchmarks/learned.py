@@ -15,7 +15,7 @@ from msdkit.types import Batch
 from msdkit.weightings.learned import Learned
 
 TURNS = 7  # medians of as many
-STEPS = 20  # timed together: one update at the default interval
+STEPS = Learned().interval  # one update at the default interval
 
 
 class DoubleBackward(Learned):
@@ -44,13 +44,13 @@ class DoubleBackward(Learned):
         self.adam.step()  # type: ignore[union-attr]
 
 
-def training(trainer: Any, batch: Batch, held_out: Batch) -> Callable[[], None]:
-    """`STEPS` training steps, with updates where the trainer's weighting learns."""
+def training(trainer: Any, batch: Batch, held_out: Batch, length: int) -> Callable[[], None]:
+    """`length` training steps, with updates where the trainer's weighting learns."""
     weighting, steps = trainer.distiller.weighting, count()
     trainer.model.train()
 
     def run() -> None:
-        for _, step in zip(range(STEPS), steps, strict=False):
+        for _, step in zip(range(length), steps, strict=False):
             if hasattr(weighting, "update") and step % weighting.interval == 0:
                 weighting.update(trainer.distiller, batch, held_out)
             trainer.train_step([batch])
@@ -63,13 +63,13 @@ def ratios(
 ) -> Mapping[str, tuple[float, float]]:
     """{what: (seconds of a step, seconds of a step with constants)}; `trainer(weighting)` makes a
     trainer of the same student."""
-    weightings = {
-        "population": "population",
-        "learned": Learned(),
-        "learned, interval 1": Learned(interval=1),
-        "double backward, interval 1": DoubleBackward(interval=1),
+    weightings: dict[str, tuple[Any, int]] = {  # with the steps that are timed together
+        "population": ("population", STEPS),
+        "learned": (Learned(), STEPS),
+        "learned, interval 1": (Learned(interval=1), 3),
+        "double backward, interval 1": (DoubleBackward(interval=1), 3),
     }
-    actions = {n: training(trainer(w), batch, held_out) for n, w in weightings.items()}
-    seconds = {n: s / STEPS for n, s in seconds_each(actions, TURNS).items()}
+    actions = {n: training(trainer(w), batch, held_out, k) for n, (w, k) in weightings.items()}
+    seconds = {n: s / weightings[n][1] for n, s in seconds_each(actions, TURNS).items()}
     plain = seconds.pop("population")
     return {f"MSD step: {name} / population": (s, plain) for name, s in seconds.items()}
