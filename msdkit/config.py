@@ -40,6 +40,12 @@ class TrainConfig:
     more than logits and `pooled`, the teacher runs all the same); held_out: the share of the
     training data that is set aside for learned weights (None: a tenth where the weighting learns,
     else nothing; a number sets it aside for any method, so that all train on the same examples).
+
+    views_per_step: `sample` draws one of the views beside the multimodal one at each step and
+    weighs it by their number, so that the gradient is right on average; group_by: `length` puts
+    examples of like length into a batch, a modality's name those that share its content;
+    cache_dtype: how the teacher cache keeps its numbers; compile: the student by torch.compile;
+    parallel: how several processes share the work.
     """
 
     epochs: PositiveInt = 3
@@ -58,6 +64,11 @@ class TrainConfig:
     early_stopping: PositiveInt | None = None
     modality_dropout: Fraction | dict[str, Fraction] = 0.0
     teacher_cache: bool = True
+    cache_dtype: Literal["fp32", "fp16"] = "fp32"
+    views_per_step: Literal["all", "sample"] = "all"
+    group_by: str | None = None
+    compile: bool = False
+    parallel: Literal["ddp", "fsdp"] = "ddp"
     held_out: Annotated[float, Ge(0), Lt(1)] | None = None
 
 

@@ -29,12 +29,15 @@ CHUNK = 512  # raw values handed to a processor at once
 
 
 class ModelInputs:
-    """What one model reads of a split: each modality processed once, then memory-mapped."""
+    """What one model reads of a split: each modality processed once, then memory-mapped.
+
+    rows: {modality: int64 [N]}, where each example's record lies; equal rows are equal content.
+    """
 
     def __init__(self, raw: RawSplit, processors: Mapping[str, Any], cache: Path) -> None:
         self.raw, self.processors = raw, dict(processors)
         self._stores: dict[str, FeatureStore] = {}
-        self._rows: dict[str, np.ndarray] = {}
+        self.rows: dict[str, np.ndarray] = {}
         parts = []
         for modality, processor in self.processors.items():
             try:
@@ -42,7 +45,7 @@ class ModelInputs:
                 store = processed_store(raw, modality, processor, keys, cache)
             except DataError as error:
                 raise DataError(f"split '{raw.split}', modality '{modality}': {error}") from error
-            self._stores[modality], self._rows[modality] = store, store.rows(keys)
+            self._stores[modality], self.rows[modality] = store, store.rows(keys)
             parts += [modality, processor.fingerprint(), *keys]
         self.fingerprint = digest(*parts)
 
@@ -60,7 +63,7 @@ class ModelInputs:
                 arrays = [processor.augment(self.raw.raw(i, modality)) for i in indices]
                 inputs[modality] = pad(arrays)
             else:
-                values, mask = store.gather(self._rows[modality][np.asarray(indices)])
+                values, mask = store.gather(self.rows[modality][np.asarray(indices)])
                 inputs[modality] = Padded(torch.from_numpy(values), torch.from_numpy(mask))
         return inputs
 
@@ -174,7 +177,14 @@ class Split:
             teacher_logits=logits,
             teacher_features=features,
             teacher_inputs=self._teacher_inputs(rows, inputs),
+            content=self._content(rows),
         )
+
+    def _content(self, rows: Tensor) -> dict[str, Tensor]:
+        """{modality: int [B]} of what is not drawn at random"""
+        random, at = self.inputs.random if self.augment else (), rows.numpy()
+        held = self.inputs.rows.items()
+        return {m: torch.from_numpy(found[at]) for m, found in held if m not in random}
 
     def _teacher_answers(self, rows: Tensor) -> tuple[Any, Any]:
         """({view: logits [B, C]}, {view: {feature: [B, H]}}) from the cache."""

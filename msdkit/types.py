@@ -132,7 +132,9 @@ class Batch:
 
     labels int `[B]` (class index), float `[B, C]` (multi-hot, soft targets or numbers) or None;
     teacher_logits: {view: `[B, C]`} from the cache; teacher_features: {view: {"pooled": `[B, H]`}}
-    from the cache, where a loss needs them; teacher_inputs: a live teacher's own inputs.
+    from the cache, where a loss needs them; teacher_inputs: a live teacher's own inputs;
+    content: {modality: int `[B]`}, where equal numbers are equal inputs, so that a view that
+    repeats is computed once; modalities that are not named may differ in each example.
     """
 
     ids: list[str]
@@ -141,6 +143,7 @@ class Batch:
     teacher_logits: dict[str, Tensor] | None = None
     teacher_features: dict[str, dict[str, Tensor]] | None = None
     teacher_inputs: dict[str, Sequence] | None = None
+    content: dict[str, Tensor] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -160,6 +163,7 @@ class Batch:
             teacher_logits=move(self.teacher_logits),
             teacher_features=move(self.teacher_features),
             teacher_inputs=move(self.teacher_inputs),
+            content=move(self.content),
         )
 
 
