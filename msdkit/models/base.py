@@ -224,7 +224,15 @@ class EmbeddingModel(Model):
         parts = self.embed({m: inputs[m] for m in self.read(views)})
         if self.training and self.masking.observes:
             self._observe(parts)
-        return {view.name: self.encode(self._show(parts, view), features) for view in views}
+        shown = [self._show(parts, view) for view in views]
+        outputs = self.encode_views(shown, features)
+        return {view.name: output for view, output in zip(views, outputs, strict=True)}
+
+    def encode_views(
+        self, views: Listing[Mapping[str, Embedded]], features: Listing[str] = ()
+    ) -> list[ModelOutput]:
+        """The parts that each view shows -> its output; a model may encode several at once"""
+        return [self.encode(parts, features) for parts in views]
 
     def _show(self, parts: Mapping[str, Embedded], view: View) -> dict[str, Embedded]:
         shown = {}

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from msdkit.errors import ConfigError, DataError
 from msdkit.models.base import EmbeddingModel
 from msdkit.models.masking import Embedded, Masking
-from msdkit.models.transformer import Inside, attention_scores, key_mask, run_layers
+from msdkit.models.packing import Packing
+from msdkit.models.transformer import Dropout, Inside, attention_scores, run_layers
 from msdkit.types import Modality, ModelOutput, Sequence
 
 Pool = Literal["cls", "last_token"]
@@ -56,7 +57,7 @@ class BertClassifier(EmbeddingModel):
             raise ConfigError(f"hidden is {hidden}, which {heads} heads do not divide evenly")
         self.text, self.image, self.max_positions = text, image, max_positions
         self.special_ids, self.mask_token_id = special_ids[:2], special_ids[2]
-        self.dropout = nn.Dropout(head_dropout)
+        self.dropout = Dropout(head_dropout)
 
     @classmethod
     def provides(cls, **params: Any) -> set[str]:
@@ -83,13 +84,18 @@ class BertClassifier(EmbeddingModel):
         """[B, L, H], [B, L] -> states and mask, ready for the first layer; L = 0 where hidden"""
         raise NotImplementedError
 
-    def pool(self, states: Tensor, last: Tensor) -> Tensor:
-        """[B, L, H], the last text token's place [B] -> [B, H]"""
-        return self.bert.pooler(states)
+    def pool(self, first: Tensor, last: Tensor) -> Tensor:
+        """The states of [CLS] and of the last text token, [B, H] each -> [B, H]"""
+        return self.bert.pooler(first[:, None])
 
     def inside(self, layer: Any, states: Tensor) -> Inside:
         """[B, L, H] -> scores before softmax [B, heads, L, L], values [B, heads, L, H / heads]"""
         return scores_and_values(layer.attention.self, states)
+
+    def _inside(self, layer: Any, views: Listing[Tensor]) -> tuple[Any, Any]:
+        """[B, L, H] of each view -> the scores of all views, the values of all views"""
+        scores, values = zip(*(self.inside(layer, states) for states in views), strict=True)
+        return scores, values
 
     def mask_token(self, modality: str) -> Tensor | None:
         """[H], the [MASK] word's embedding, for rows as for words"""
@@ -113,23 +119,32 @@ class BertClassifier(EmbeddingModel):
 
     def encode(self, parts: Mapping[str, Embedded], features: Listing[str] = ()) -> ModelOutput:
         """{modality or "special": ([B, L, H], [B, L])} -> logits [B, C] and the features"""
-        states, mask, last = self._join(parts)
-        keys = key_mask(mask)
-        if keys is not None:
-            keys = torch.zeros_like(keys, dtype=states.dtype).masked_fill(
-                ~keys, torch.finfo(states.dtype).min
-            )
-        states, found = run_layers(
+        return self.encode_views([parts], features)[0]
+
+    def encode_views(
+        self, views: Listing[Mapping[str, Embedded]], features: Listing[str] = ()
+    ) -> list[ModelOutput]:
+        """The parts that each view shows -> its output; all go through the layers together"""
+        states, masks, last = zip(*map(self._join, views), strict=True)
+        packing = Packing(masks)
+        found: dict[str, Any]
+        rows, found = run_layers(
             self.encoder_layers,
-            states,
+            packing.pack(states),
             features,
-            lambda layer, x: _first(layer(x, keys)),
-            self.inside,
+            lambda layer, x: _first(layer(x, packing)),
+            lambda layer, x: self._inside(layer, packing.unpack(x)),
         )
-        pooled = self.pool(states, last)
-        if "pooled" in features:
-            found["pooled"] = pooled
-        return ModelOutput(self.head(self.dropout(pooled)), found, mask)
+        pooled = self.pool(rows[packing.first], rows[packing.rows(last)])
+        logits = self.head(self.dropout(pooled)).chunk(len(views))
+        hidden: dict[str, Any] = {
+            n: packing.unpack(x) for n, x in found.items() if n.startswith("hidden")
+        }
+        found |= hidden | ({"pooled": pooled.chunk(len(views))} if "pooled" in features else {})
+        return [
+            ModelOutput(logits[v], {name: x[v] for name, x in found.items()}, masks[v])
+            for v in range(len(views))
+        ]
 
     def _join(self, parts: Mapping[str, Embedded]) -> tuple[Tensor, Tensor, Tensor]:
         """States [B, L, H], mask [B, L], and the last text token's place [B], 0 if none"""

@@ -29,8 +29,10 @@ class Dropout(nn.Dropout):
             return super().forward(input)
         words = torch.empty((input.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
         drawn = words.view(torch.int16)[: input.numel()].view(input.shape)
-        keep = drawn >= round(self.p * 2**16) - 2**15
-        return torch.where(keep, input * (1 / (1 - self.p)), 0)
+        # A mask of numbers: products are vectorised, choices by a mask of booleans are not
+        scale = torch.empty(input.shape, dtype=torch.float32)
+        torch.ge(drawn, round(self.p * 2**16) - 2**15, out=scale).mul_(1 / (1 - self.p))
+        return (input * scale).to(input.dtype)
 
 
 class TransformerLayer(nn.Module):

@@ -13,6 +13,7 @@ from msdkit.errors import ConfigError
 from msdkit.models.bert import BertClassifier, transform_head
 from msdkit.models.checkpoint_names import is_foreign, load_foreign, sizes, translate
 from msdkit.models.masking import Embedded, Masking
+from msdkit.models.packing import packed
 from msdkit.models.weights import read_weights
 from msdkit.registry import MODELS
 from msdkit.types import Modality
@@ -131,7 +132,7 @@ class Uniter(BertClassifier):
             attention_probs_dropout_prob=dropout,
             pad_token_id=0,
         )
-        self.bert = BertModel(config)
+        self.bert: Any = packed(BertModel(config))
         self.regions = RegionEmbedding(width, hidden)
         self.head = _head(head, hidden, num_classes)
 

@@ -14,6 +14,7 @@ from msdkit.errors import ConfigError, DataError
 from msdkit.models.bert import BertClassifier, scores_and_values
 from msdkit.models.checkpoint_names import is_foreign, load_foreign, read_config
 from msdkit.models.masking import Embedded, Masking
+from msdkit.models.packing import packed
 from msdkit.models.transformer import Inside
 from msdkit.models.weights import read_weights
 from msdkit.registry import MODELS
@@ -115,7 +116,7 @@ class Vilt(BertClassifier):
             image_size=image_size,
             patch_size=patch,
         )
-        self.bert = ViltModel(config)
+        self.bert: Any = packed(ViltModel(config))
         self.grid = image_size // patch
         wide = nn.Linear(hidden, 2 * hidden), nn.LayerNorm(2 * hidden), nn.GELU()
         out = nn.Linear(2 * hidden if head == "mlp" else hidden, num_classes)
@@ -155,9 +156,9 @@ class Vilt(BertClassifier):
         rows = table.dropout(torch.cat([first, rows], 1)) + table.token_type_embeddings.weight[1]
         return rows, F.pad(mask, (1, 0), value=True)
 
-    def pool(self, states: Tensor, last: Tensor) -> Tensor:
-        """[B, L, H] -> [B, H]"""
-        return self.bert.pooler(self.bert.layernorm(states))
+    def pool(self, first: Tensor, last: Tensor) -> Tensor:
+        """The state of [CLS], [B, H] -> [B, H]"""
+        return self.bert.pooler(self.bert.layernorm(first[:, None]))
 
     def inside(self, layer: Any, states: Tensor) -> Inside:
         """[B, L, H] -> scores before softmax [B, heads, L, L], values [B, heads, L, H / heads]"""

@@ -21,6 +21,7 @@ from msdkit.models.checkpoint_names import (
     translate,
 )
 from msdkit.models.masking import Embedded, Masking
+from msdkit.models.packing import packed
 from msdkit.models.weights import read_weights
 from msdkit.registry import MODELS
 from msdkit.types import Modality
@@ -160,7 +161,7 @@ class VisualBert(BertClassifier):
             attention_probs_dropout_prob=dropout,
             pad_token_id=0,
         )
-        self.bert = VisualBertModel(config, add_pooling_layer=pool == "cls")
+        self.bert: Any = packed(VisualBertModel(config, add_pooling_layer=pool == "cls"))
         linear = head == "linear"
         self.head = (
             nn.Linear(hidden, num_classes) if linear else transform_head(hidden, num_classes, 1e-12)
@@ -183,11 +184,9 @@ class VisualBert(BertClassifier):
         rows = rows + table.visual_position_embeddings.weight[0] + kind
         return table.dropout(table.LayerNorm(rows)), mask
 
-    def pool(self, states: Tensor, last: Tensor) -> Tensor:
-        """[B, L, H], the last text token's place [B] -> [B, H]"""
-        if self.bert.pooler is not None:
-            return super().pool(states, last)
-        return states[torch.arange(len(states), device=states.device), last]
+    def pool(self, first: Tensor, last: Tensor) -> Tensor:
+        """The states of [CLS] and of the last text token, [B, H] each -> [B, H]"""
+        return super().pool(first, last) if self.bert.pooler is not None else last
 
     @classmethod
     def parameters_from(cls, folder: str | Path) -> dict[str, Any]:

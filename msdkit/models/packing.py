@@ -1,0 +1,210 @@
+"""Sequences without padding: the real rows of several batches, and attention inside each sequence.
+
+V batches (one per view) of B sequences, L positions, T real rows in all, H hidden width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from msdkit.models.transformer import Dropout
+
+FULL = 0.75  # the shortest sequence of a group, as a share of its longest
+
+
+class Moved(NamedTuple):
+    """Which row each new row is, and, for its gradient, which new row each old row became; where
+    that is -1 the row is new, or lost, and holds zeros."""
+
+    there: Tensor
+    back: Tensor
+
+    def reversed(self) -> Moved:
+        return Moved(self.back, self.there)
+
+
+class _Move(torch.autograd.Function):
+    """Rows in another order. Its gradient is the way back, where PyTorch's would add up rows."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, move: Moved) -> Tensor:
+        ctx.move = move
+        return _taken(rows, move.there)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        return _Move.apply(gradients[0], ctx.move.reversed()), None
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Tensor:
+        return _taken(tangents[0], ctx.move.there)
+
+
+def _taken(rows: Tensor, at: Tensor) -> Tensor:
+    """[N, H], [M] -> [M, H], zeros where `at` is -1"""
+    if not len(rows):
+        return rows.new_zeros(len(at), *rows.shape[1:])
+    found = rows.index_select(0, at.clamp(min=0))
+    return found.index_fill_(0, (at < 0).nonzero().squeeze(1), 0)
+
+
+def move(rows: Tensor, way: Moved) -> Tensor:
+    """[N, H] -> [M, H]"""
+    return _Move.apply(rows, way)
+
+
+class Group(NamedTuple):
+    """Sequences of like length, attended to together: rows = n · heads, of at most L positions.
+
+    hidden: float [n · heads, 1, L], -inf at what is padded; None where nothing is.
+    """
+
+    rows: int
+    length: int
+    hidden: Tensor | None
+
+
+class Packing:
+    """The real rows of padded batches, one after the other.
+
+    masks: bool `[B, L]` of each view; every sequence holds a row or more. first: where each
+    sequence begins, `[V · B]`.
+    """
+
+    def __init__(self, masks: Sequence[Tensor]) -> None:
+        self.shapes = [mask.shape for mask in masks]
+        real = torch.cat([mask.flatten() for mask in masks])
+        there = real.nonzero().squeeze(1)
+        self.place = real.cumsum(0) - 1  # of each padded row that is real
+        self.way = Moved(there, torch.where(real, self.place, -1))
+        self.lengths = torch.cat([mask.sum(1) for mask in masks])
+        self.first = self.lengths.cumsum(0) - self.lengths
+        self._spread: dict[int, tuple[Moved, Moved, list[Group]]] = {}
+
+    def pack(self, batches: Sequence[Tensor]) -> Tensor:
+        """[B, L, H] of each view -> [T, H]"""
+        return move(torch.cat([batch.flatten(0, 1) for batch in batches]), self.way)
+
+    def unpack(self, rows: Tensor) -> list[Tensor]:
+        """[T, H] -> [B, L, H] of each view, zeros at what is padded"""
+        sizes = [b * length for b, length in self.shapes]
+        parts = move(rows, self.way.reversed()).split(sizes)
+        return [part.unflatten(0, shape) for part, shape in zip(parts, self.shapes, strict=True)]
+
+    def rows(self, columns: Sequence[Tensor]) -> Tensor:
+        """Columns [B] of each view -> where these positions stand, [V · B]"""
+        starts = accumulate((b * length for b, length in self.shapes), initial=0)
+        at = [
+            start + torch.arange(b, device=column.device) * length + column
+            for start, (b, length), column in zip(starts, self.shapes, columns, strict=False)
+        ]
+        return self.place[torch.cat(at)]
+
+    def attend(self, joined: Tensor, heads: int, dropout: Dropout) -> Tensor:
+        """Queries, keys and values side by side, [T, 3H] -> [T, H]: each sequence sees itself"""
+        if heads not in self._spread:
+            self._spread[heads] = self._groups(heads)
+        spread, gathered, groups = self._spread[heads]
+        rows = move(joined.reshape(3 * heads * len(joined), -1), spread)
+        seen = []
+        for g, part in zip(
+            groups, rows.split([3 * g.rows * g.length for g in groups]), strict=True
+        ):
+            query, key, value = part.view(3, g.rows, g.length, -1).unbind(0)
+            seen.append(attention(query, key, value, g.hidden, dropout).flatten(0, 1))
+        return move(torch.cat(seen), gathered).view(len(joined), -1)
+
+    def _groups(self, heads: int) -> tuple[Moved, Moved, list[Group]]:
+        """The ways from [T · 3 · heads, d] to [3, n · heads, L, d] of each group, one after the
+        other, and from [n · heads, L, d] of each back to [T · heads, d]."""
+        order = self.lengths.argsort(descending=True)
+        lengths, device = self.lengths[order].tolist(), order.device
+        groups, into, outof, head = [], [], [], torch.arange(heads, device=device)[:, None]
+        sizes, start = _like(lengths), 0
+        for chosen in order.split(sizes):
+            length = lengths[start]
+            start += len(chosen)
+            position = torch.arange(length, device=device)
+            real = (position < self.lengths[chosen, None])[:, None]
+            row = (self.first[chosen, None] + position)[:, None]
+            three = [row * (3 * heads) + part * heads + head for part in range(3)]
+            into += [torch.where(real, at, -1).flatten() for at in three]
+            outof.append(torch.where(real, row * heads + head, -1).flatten())
+            hidden = None
+            if lengths[start - 1] < length:
+                hidden = torch.zeros(real.shape, device=device).masked_fill(~real, -torch.inf)
+                hidden = hidden.expand(-1, heads, -1).reshape(-1, 1, length)
+            groups.append(Group(len(chosen) * heads, length, hidden))
+        return _way(torch.cat(into)), _way(torch.cat(outof)).reversed(), groups
+
+
+def _way(there: Tensor) -> Moved:
+    """Where each new row comes from, -1 if from nowhere; each old row is wanted once."""
+    filled = (there >= 0).nonzero().squeeze(1)
+    back = torch.empty(len(filled), dtype=torch.long, device=there.device)
+    back[there[filled]] = filled
+    return Moved(there, back)
+
+
+def _like(lengths: Sequence[int]) -> list[int]:
+    """Descending lengths -> the sizes of groups of like length"""
+    sizes, longest = [0], lengths[0]
+    for length in lengths:
+        if length < FULL * longest:
+            sizes.append(0)
+            longest = length
+        sizes[-1] += 1
+    return sizes
+
+
+def attention(
+    query: Tensor, key: Tensor, value: Tensor, hidden: Tensor | None, dropout: Dropout
+) -> Tensor:
+    """[N, L, d], three times, and float [N, 1, L] or None -> [N, L, d]
+
+    Plain products on a CPU, where sequences are short and the fused kernel knows no dropout.
+    """
+    mask = None if hidden is None else hidden.to(query.dtype)
+    if query.device.type != "cpu":
+        p = dropout.p if dropout.training else 0.0
+        return F.scaled_dot_product_attention(query, key, value, mask, p)
+    keys, scale = key.transpose(1, 2), query.shape[-1] ** -0.5
+    scores = query * scale @ keys if mask is None else torch.baddbmm(mask, query, keys, alpha=scale)
+    return dropout(scores.softmax(-1)) @ value
+
+
+class PackedAttention(nn.Module):
+    """Self-attention over packed rows, in the place and with the parameters of transformers'."""
+
+    def __init__(self, plain: Any) -> None:
+        super().__init__()
+        self.num_attention_heads = plain.num_attention_heads
+        self.query, self.key, self.value = plain.query, plain.key, plain.value
+        self.dropout = Dropout(plain.dropout.p)
+
+    def forward(
+        self, states: Tensor, attention_mask: Packing, *_: Any, **__: Any
+    ) -> tuple[Tensor, None]:
+        """[T, H] -> [T, H]; the layer around it hands its mask on under this name"""
+        parts = (self.query, self.key, self.value)
+        weight = torch.cat([part.weight for part in parts])
+        joined = F.linear(states, weight, torch.cat([part.bias for part in parts]))
+        return attention_mask.attend(joined, self.num_attention_heads, self.dropout), None
+
+
+def packed(model: nn.Module) -> nn.Module:
+    """Fit a model of transformers to read packed rows: its self-attention, and its dropout, which
+    is slow on a CPU; names and parameters stay."""
+    for part in list(model.modules()):
+        for name, child in part.named_children():
+            if all(hasattr(child, wanted) for wanted in ("query", "key", "value", "dropout")):
+                setattr(part, name, PackedAttention(child))
+            elif type(child) is nn.Dropout:
+                setattr(part, name, Dropout(child.p))
+    return model
