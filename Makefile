@@ -5,8 +5,10 @@ INSTALLED := $(VENV)/.installed
 
 # waiting threads soon sleep: other work may need the cores
 export GOMP_SPINCOUNT ?= 3000
+# as msdkit itself sets it: huge pages for large tensors
+export THP_MEM_ALLOC_ENABLE ?= 1
 
-.PHONY: demo test check bench docs
+.PHONY: demo test check bench bench-gpu docs
 
 $(INSTALLED): setup.py
 	$(PYTHON) -m venv $(VENV)
@@ -25,8 +27,13 @@ check: $(INSTALLED)  ## formatting, lint and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: $(INSTALLED)  ## speed, as ratios within one run
+bench: $(INSTALLED)  ## speed, as ratios within one run, into docs/results; 8 minutes on 2 cores
+	$(BIN)/pip install --disable-pip-version-check --quiet -e '.[bench]'
 	$(BIN)/python benchmarks/run.py
+
+bench-gpu: $(INSTALLED)  ## the same on a GPU, in bf16; says so where there is none
+	$(BIN)/pip install --disable-pip-version-check --quiet -e '.[bench]'
+	$(BIN)/python benchmarks/run.py --gpu
 
 docs: $(INSTALLED)  ## docs/losses.md and docs/weightings.md, from the docstrings
 	$(BIN)/python tools/make_docs.py
