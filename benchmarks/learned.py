@@ -7,9 +7,10 @@ from itertools import count
 from typing import Any
 
 import torch
-from baselines import seconds_each
+from timing import seconds_each
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from workload import step
 
 from msdkit.types import Batch
 from msdkit.weightings.learned import Learned
@@ -50,10 +51,10 @@ def training(trainer: Any, batch: Batch, held_out: Batch, length: int) -> Callab
     trainer.model.train()
 
     def run() -> None:
-        for _, step in zip(range(length), steps, strict=False):
-            if hasattr(weighting, "update") and step % weighting.interval == 0:
+        for _, number in zip(range(length), steps, strict=False):
+            if hasattr(weighting, "update") and number % weighting.interval == 0:
                 weighting.update(trainer.distiller, batch, held_out)
-            trainer.train_step([batch])
+            step(trainer, batch)
 
     return run
 
@@ -72,4 +73,4 @@ def ratios(
     actions = {n: training(trainer(w), batch, held_out, k) for n, (w, k) in weightings.items()}
     seconds = {n: s / weightings[n][1] for n, s in seconds_each(actions, TURNS).items()}
     plain = seconds.pop("population")
-    return {f"MSD step: {name} / population": (s, plain) for name, s in seconds.items()}
+    return {f"{name} / population": (s, plain) for name, s in seconds.items()}

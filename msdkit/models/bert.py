@@ -84,9 +84,21 @@ class BertClassifier(EmbeddingModel):
         """[B, L, H], [B, L] -> states and mask, ready for the first layer; L = 0 where hidden"""
         raise NotImplementedError
 
-    def pool(self, first: Tensor, last: Tensor) -> Tensor:
-        """The states of [CLS] and of the last text token, [B, H] each -> [B, H]"""
-        return self.bert.pooler(first[:, None])
+    def read_rows(self, packing: Packing, last: Listing[Tensor]) -> Tensor:
+        """The row of each sequence that the head reads, [S]: that of [CLS].
+
+        last: where the last text token of each stands, [B] of each view.
+        """
+        return packing.first
+
+    def last_layer(self, layer: Any, states: Tensor, read: Tensor, packing: Packing) -> Tensor:
+        """[T, H], rows [S] -> the layer's output at these rows alone, [S, H]"""
+        seen = layer.attention.self.look(states, read, packing)
+        return layer.feed_forward_chunk(layer.attention.output(seen, states[read]))
+
+    def pool(self, states: Tensor) -> Tensor:
+        """What the head reads of the last layer, [S, H] -> [S, H]"""
+        return self.bert.pooler(states[:, None])
 
     def inside(self, layer: Any, states: Tensor) -> Inside:
         """[B, L, H] -> scores before softmax [B, heads, L, L], values [B, heads, L, H / heads]"""
@@ -127,15 +139,21 @@ class BertClassifier(EmbeddingModel):
         """The parts that each view shows -> its output; all go through the layers together"""
         states, masks, last = zip(*map(self._join, views), strict=True)
         packing = Packing(masks)
+        read, layers = self.read_rows(packing, last), self.encoder_layers
+        whole = f"hidden.{len(layers)}" in features  # else only what the head reads is computed
         found: dict[str, Any]
         rows, found = run_layers(
-            self.encoder_layers,
+            layers,
             packing.pack(states),
             features,
-            lambda layer, x: _first(layer(x, packing)),
+            lambda layer, x: (
+                _first(layer(x, packing))
+                if whole or layer is not layers[-1]
+                else self.last_layer(layer, x, read, packing)
+            ),
             lambda layer, x: self._inside(layer, packing.unpack(x)),
         )
-        pooled = self.pool(rows[packing.first], rows[packing.rows(last)])
+        pooled = self.pool(rows[read] if whole else rows)
         logits = self.head(self.dropout(pooled)).chunk(len(views))
         hidden: dict[str, Any] = {
             n: packing.unpack(x) for n, x in found.items() if n.startswith("hidden")

@@ -5,6 +5,7 @@ V batches (one per view) of B sequences, L positions, T real rows in all, H hidd
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple
@@ -85,7 +86,8 @@ class Packing:
         self.way = Moved(there, torch.where(real, self.place, -1))
         self.lengths = torch.cat([mask.sum(1) for mask in masks])
         self.first = self.lengths.cumsum(0) - self.lengths
-        self._spread: dict[int, tuple[Moved, Moved, list[Group]]] = {}
+        self.order = self.lengths.argsort(descending=True)
+        self._known: dict[tuple[int, int], tuple[Moved, Moved, list[Group]]] = {}
 
     def pack(self, batches: Sequence[Tensor]) -> Tensor:
         """[B, L, H] of each view -> [T, H]"""
@@ -108,33 +110,47 @@ class Packing:
 
     def attend(self, joined: Tensor, heads: int, dropout: Dropout) -> Tensor:
         """Queries, keys and values side by side, [T, 3H] -> [T, H]: each sequence sees itself"""
-        if heads not in self._spread:
-            self._spread[heads] = self._groups(heads)
-        spread, gathered, groups = self._spread[heads]
-        rows = move(joined.reshape(3 * heads * len(joined), -1), spread)
-        seen = []
-        for g, part in zip(
-            groups, rows.split([3 * g.rows * g.length for g in groups]), strict=True
-        ):
-            query, key, value = part.view(3, g.rows, g.length, -1).unbind(0)
-            seen.append(attention(query, key, value, g.hidden, dropout).flatten(0, 1))
-        return move(torch.cat(seen), gathered).view(len(joined), -1)
+        _, gathered, groups = self._ways(heads, 3)
+        parts = zip(groups, self._spread(joined, heads, 3), strict=True)
+        seen = [attention(q, k, v, group.hidden, dropout) for group, (q, k, v) in parts]
+        return move(torch.cat([x.flatten(0, 1) for x in seen]), gathered).view(len(joined), -1)
 
-    def _groups(self, heads: int) -> tuple[Moved, Moved, list[Group]]:
-        """The ways from [T · 3 · heads, d] to [3, n · heads, L, d] of each group, one after the
-        other, and from [n · heads, L, d] of each back to [T · heads, d]."""
-        order = self.lengths.argsort(descending=True)
-        lengths, device = self.lengths[order].tolist(), order.device
+    def look(self, query: Tensor, joined: Tensor, heads: int, dropout: Dropout) -> Tensor:
+        """One query of each sequence [S, H], keys and values side by side [T, 2H] -> [S, H]"""
+        groups, order = self._ways(heads, 2)[2], Moved(self.order, self.order.argsort())
+        rows = move(query, order).reshape(len(query) * heads, 1, -1)
+        queries = rows.split([group.rows for group in groups])
+        parts = zip(groups, queries, self._spread(joined, heads, 2), strict=True)
+        seen = [attention(q, k, v, group.hidden, dropout) for group, q, (k, v) in parts]
+        return move(torch.cat(seen).view(len(query), -1), order.reversed())
+
+    def _spread(self, joined: Tensor, heads: int, parts: int) -> list[Tensor]:
+        """[T, parts · H] -> [parts, n · heads, L, d] of each group"""
+        way, _, groups = self._ways(heads, parts)
+        rows = move(joined.reshape(parts * heads * len(joined), -1), way)
+        shapes = [(parts, group.rows, group.length) for group in groups]
+        pieces = rows.split([math.prod(shape) for shape in shapes])
+        return [piece.unflatten(0, shape) for piece, shape in zip(pieces, shapes, strict=True)]
+
+    def _ways(self, heads: int, parts: int) -> tuple[Moved, Moved, list[Group]]:
+        if (heads, parts) not in self._known:
+            self._known[heads, parts] = self._groups(heads, parts)
+        return self._known[heads, parts]
+
+    def _groups(self, heads: int, parts: int) -> tuple[Moved, Moved, list[Group]]:
+        """The ways from [T · parts · heads, d] to [parts, n · heads, L, d] of each group, one after
+        the other, and from [n · heads, L, d] of each back to [T · heads, d]."""
+        lengths, device = self.lengths[self.order].tolist(), self.order.device
         groups, into, outof, head = [], [], [], torch.arange(heads, device=device)[:, None]
         sizes, start = _like(lengths), 0
-        for chosen in order.split(sizes):
+        for chosen in self.order.split(sizes):
             length = lengths[start]
             start += len(chosen)
             position = torch.arange(length, device=device)
             real = (position < self.lengths[chosen, None])[:, None]
             row = (self.first[chosen, None] + position)[:, None]
-            three = [row * (3 * heads) + part * heads + head for part in range(3)]
-            into += [torch.where(real, at, -1).flatten() for at in three]
+            each = [(row * parts + part) * heads + head for part in range(parts)]
+            into += [torch.where(real, at, -1).flatten() for at in each]
             outof.append(torch.where(real, row * heads + head, -1).flatten())
             hidden = None
             if lengths[start - 1] < length:
@@ -166,7 +182,7 @@ def _like(lengths: Sequence[int]) -> list[int]:
 def attention(
     query: Tensor, key: Tensor, value: Tensor, hidden: Tensor | None, dropout: Dropout
 ) -> Tensor:
-    """[N, L, d], three times, and float [N, 1, L] or None -> [N, L, d]
+    """[N, Q, d], [N, L, d], [N, L, d], and float [N, 1, L] or None -> [N, Q, d]
 
     Plain products on a CPU, where sequences are short and the fused kernel knows no dropout.
     """
@@ -192,10 +208,19 @@ class PackedAttention(nn.Module):
         self, states: Tensor, attention_mask: Packing, *_: Any, **__: Any
     ) -> tuple[Tensor, None]:
         """[T, H] -> [T, H]; the layer around it hands its mask on under this name"""
-        parts = (self.query, self.key, self.value)
-        weight = torch.cat([part.weight for part in parts])
-        joined = F.linear(states, weight, torch.cat([part.bias for part in parts]))
+        joined = side_by_side(states, self.query, self.key, self.value)
         return attention_mask.attend(joined, self.num_attention_heads, self.dropout), None
+
+    def look(self, states: Tensor, at: Tensor, packing: Packing) -> Tensor:
+        """[T, H], a row of each sequence [S] -> what these rows see, [S, H]"""
+        query, joined = self.query(states[at]), side_by_side(states, self.key, self.value)
+        return packing.look(query, joined, self.num_attention_heads, self.dropout)
+
+
+def side_by_side(states: Tensor, *linears: nn.Linear) -> Tensor:
+    """[T, H] -> [T, n · H], n linear maps in one product"""
+    weight = torch.cat([linear.weight for linear in linears])
+    return F.linear(states, weight, torch.cat([linear.bias for linear in linears]))
 
 
 def packed(model: nn.Module) -> nn.Module:

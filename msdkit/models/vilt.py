@@ -14,7 +14,7 @@ from msdkit.errors import ConfigError, DataError
 from msdkit.models.bert import BertClassifier, scores_and_values
 from msdkit.models.checkpoint_names import is_foreign, load_foreign, read_config
 from msdkit.models.masking import Embedded, Masking
-from msdkit.models.packing import packed
+from msdkit.models.packing import Packing, packed
 from msdkit.models.transformer import Inside
 from msdkit.models.weights import read_weights
 from msdkit.registry import MODELS
@@ -156,9 +156,16 @@ class Vilt(BertClassifier):
         rows = table.dropout(torch.cat([first, rows], 1)) + table.token_type_embeddings.weight[1]
         return rows, F.pad(mask, (1, 0), value=True)
 
-    def pool(self, first: Tensor, last: Tensor) -> Tensor:
-        """The state of [CLS], [B, H] -> [B, H]"""
-        return self.bert.pooler(self.bert.layernorm(first[:, None]))
+    def last_layer(self, layer: Any, states: Tensor, read: Tensor, packing: Packing) -> Tensor:
+        """[T, H], rows [S] -> the layer's output at these rows alone, [S, H]"""
+        attention, normed = layer.attention, layer.layernorm_before(states)
+        seen = attention.attention.look(normed, read, packing)
+        states = attention.output(seen, normed[read]) + states[read]
+        return layer.output(layer.intermediate(layer.layernorm_after(states)), states)
+
+    def pool(self, states: Tensor) -> Tensor:
+        """[S, H] -> [S, H]"""
+        return super().pool(self.bert.layernorm(states))
 
     def inside(self, layer: Any, states: Tensor) -> Inside:
         """[B, L, H] -> scores before softmax [B, heads, L, L], values [B, heads, L, H / heads]"""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from collections.abc import Sequence as Listing
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +22,7 @@ from msdkit.models.checkpoint_names import (
     translate,
 )
 from msdkit.models.masking import Embedded, Masking
-from msdkit.models.packing import packed
+from msdkit.models.packing import Packing, packed
 from msdkit.models.weights import read_weights
 from msdkit.registry import MODELS
 from msdkit.types import Modality
@@ -184,9 +185,13 @@ class VisualBert(BertClassifier):
         rows = rows + table.visual_position_embeddings.weight[0] + kind
         return table.dropout(table.LayerNorm(rows)), mask
 
-    def pool(self, first: Tensor, last: Tensor) -> Tensor:
-        """The states of [CLS] and of the last text token, [B, H] each -> [B, H]"""
-        return super().pool(first, last) if self.bert.pooler is not None else last
+    def read_rows(self, packing: Packing, last: Listing[Tensor]) -> Tensor:
+        """[CLS], or the last text tokens at places [B] of each view -> [S]"""
+        return packing.rows(last) if self.bert.pooler is None else packing.first
+
+    def pool(self, states: Tensor) -> Tensor:
+        """[S, H] -> [S, H]"""
+        return states if self.bert.pooler is None else super().pool(states)
 
     @classmethod
     def parameters_from(cls, folder: str | Path) -> dict[str, Any]:

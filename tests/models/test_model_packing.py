@@ -77,10 +77,26 @@ def test_attention_has_all_derivatives():
     assert gradgradcheck(attend, joined)
 
 
+def test_one_query_of_each_sequence_sees_what_it_would_see_among_all():
+    torch.manual_seed(3)
+    packed = packing()
+    total = int(packed.lengths.sum())
+    joined = torch.randn(total, 3 * WIDTH, dtype=torch.float64, requires_grad=True)
+    at = packed.first + packed.lengths - 1
+    query, rest = joined[at, :WIDTH], joined[:, WIDTH:]
+    found = packed.look(query, rest, HEADS, Dropout(0.0))
+    expected = alone(joined, packed)[at]
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    direction = torch.randn(len(at), WIDTH, dtype=torch.float64)
+    (mine,) = torch.autograd.grad(found, joined, direction)
+    (theirs,) = torch.autograd.grad(expected, joined, direction)
+    torch.testing.assert_close(mine, theirs, rtol=1e-12, atol=1e-12)
+
+
 def test_sequences_of_like_length_are_attended_to_together():
     packed = Packing(masks([8, 7, 7, 5, 2, 8]))
     packed.attend(torch.randn(37, 3 * WIDTH), HEADS, Dropout(0.0))
-    groups = packed._spread[HEADS][2]
+    groups = packed._ways(HEADS, 3)[2]
     assert [(g.rows // HEADS, g.length) for g in groups] == [(4, 8), (1, 5), (1, 2)]
     assert groups[1].hidden is None  # nothing padded
 
@@ -91,6 +107,34 @@ def test_rows_that_come_from_nowhere_are_zero_and_have_no_gradient():
     assert moved.flatten().tolist() == [2, 0, 1]
     moved.backward(torch.tensor([[3.0], [5.0], [7.0]]))
     assert rows.grad.flatten().tolist() == [7, 3]
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        {"name": "visual_bert"},
+        {"name": "visual_bert", "pool": "last_token"},
+        {"name": "uniter"},
+        {"name": "vilt", "image_size": 4, "patch": 2},
+    ],
+)
+def test_the_last_layer_computes_what_the_head_reads_with_the_gradient_of_all(node):
+    torch.manual_seed(4)
+    width = 14 if node["name"] == "vilt" else 12
+    modalities = {"text": Modality("tokens", 200), "image": Modality("features", width)}
+    sizes = {"layers": 2, "hidden": 8, "heads": 2, "vocab_size": 200}
+    model = MODELS.build({**node, **sizes}, modalities=modalities, num_classes=3).double().eval()
+    text = Sequence(torch.randint(5, 99, (3, 4)), torch.arange(4) < torch.tensor([[4], [1], [2]]))
+    image = Sequence(torch.rand(3, 5, width).double(), torch.ones(3, 5).bool())
+    gradients = []
+    for features in ([], ["hidden.2"]):  # the last layer's states ask for all of it
+        model.zero_grad()
+        outputs = model({"text": text, "image": image}, default_views(modalities), features)
+        logits = torch.stack([o.logits for o in outputs.values()])
+        logits.square().sum().backward()
+        gradients.append([logits, *(p.grad for p in model.parameters() if p.grad is not None)])
+    for mine, theirs in zip(*gradients, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["visual_bert", "uniter"])
