@@ -3,25 +3,43 @@
 from __future__ import annotations
 
 import json
-import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol
 
+import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from msdkit.data import ModelInputs, digest
 from msdkit.errors import ConfigError, DataError
-from msdkit.progress import bar
+from msdkit.progress import Advance
 from msdkit.registry import code_digest
+from msdkit.teacher_plan import Plan, make_plan
+from msdkit.teacher_shards import PLAN, Rows, Shards, Tensors, key, prepare
 from msdkit.types import ModelOutput, View
 
-FORMAT = "2"
-Answers = dict[str, dict[str, Tensor]]  # {"logits" or a feature: {view: [N, C or H]}}
+FORMAT = "3"
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
+DType = Literal["fp32", "fp16"]
+CPU_TOKENS = 2048  # of one call: a base model was a fifth faster by them than by sixteen times more
+
+
+class AnswerRows(Protocol):
+    """`[N, C or H]`, read when asked for: `rows[index]` gives some as float32, `rows[:]` all."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __getitem__(self, index: Any, /) -> Tensor: ...
+
+
+Answers = dict[str, dict[str, AnswerRows]]  # {"logits" or a feature: {view: rows}}
 
 
 def weights_digest(model: nn.Module) -> str:
@@ -49,21 +67,25 @@ def cached_answers(
     nodes: Any,
     folder: Path,
     batch_size: int = 256,
+    dtype: DType = "fp32",
     device: str | torch.device = "cpu",
 ) -> Answers:
-    """The teacher's answers from the cache under `folder`, which is built where it is missing.
+    """The teacher's answers from the cache under `folder`; views that it lacks are computed.
 
-    The file holds `logits` `[N, V, C]` and each of `features` `[N, V, H]`, float32, from one pass
-    over the data. ConfigError when the inputs are random.
+    It holds `logits` and each of `features` for each distinct content of a view; they stay on disk.
+    batch_size: how many examples of mean length one call of the teacher reads, at most (on a CPU
+    fewer are faster); dtype: how numbers are kept. ConfigError when the inputs are random.
     """
     _refuse_random(teacher, inputs)
     names = ["logits", *features]
     place = folder / "teacher" / cache_key(teacher, nodes, inputs)
-    path = _covering(place, views, names)
-    if path is None:
-        path = place / f"{digest(*views, *features)}.safetensors"
-        _write(path, _compute(teacher, inputs, views, names, batch_size, device), views)
-    return _read(path, views, names, len(inputs.raw))
+    held = _finished(place, names, dtype)
+    if lacking := [view for view in views if view not in held]:
+        build = _Build(teacher.to(device).eval(), inputs, lacking, names, dtype, device, batch_size)
+        held |= dict.fromkeys(lacking, build.run(place))
+    for shards in {held[view] for view in views}:
+        shards.verify_if_small()
+    return {name: {view: Rows(held[view], name, view) for view in views} for name in names}
 
 
 def _refuse_random(teacher: nn.Module, inputs: ModelInputs) -> None:
@@ -78,81 +100,87 @@ def _refuse_random(teacher: nn.Module, inputs: ModelInputs) -> None:
         )
 
 
-def _covering(place: Path, views: Sequence[View], names: Sequence[str]) -> Path | None:
-    """A finished cache that holds all of these answers to all of these views."""
-    for path in sorted(place.glob("*.safetensors")):
-        held, checksums = _about(path)
-        if set(views) <= set(held) and set(names) <= set(checksums):
-            return path
-    return None
+def _finished(place: Path, names: Sequence[str], dtype: DType) -> dict[str, Shards]:
+    """{view: a finished build that holds all of these answers to it}"""
+    found: dict[str, Shards] = {}
+    for path in sorted(place.glob(f"*/{PLAN}")):
+        shards = Shards(path.parent)
+        fits = shards.about["dtype"] == dtype and set(names) <= set(shards.about["names"])
+        if fits and not shards.missing:
+            found = {**dict.fromkeys(shards.about["views"], shards), **found}
+    return found
 
 
-def _about(path: Path) -> tuple[list[str], dict[str, int]]:
-    """(views, checksum of each tensor) of a cache file."""
-    try:
-        with safe_open(path, "pt") as file:
-            about = json.loads(file.metadata()["about"])
-        return about["views"], about["crc32"]
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        raise _damaged(path, error) from error
+@dataclass
+class _Build:
+    """The computation of some views; processes that run the same build share it."""
 
+    teacher: nn.Module
+    inputs: ModelInputs
+    views: Sequence[View]
+    names: Sequence[str]
+    dtype: DType
+    device: Any
+    batch_size: int
 
-def _damaged(path: Path, reason: object) -> DataError:
-    return DataError(f"teacher cache {path} is damaged ({reason}); delete it")
+    def run(self, place: Path) -> Shards:
+        """The finished build."""
+        about = {"views": list(self.views), "names": list(self.names), "dtype": self.dtype}
+        folder = place / digest(self.dtype, *self.names, "", *self.views)
+        shards = prepare(folder, self._plan, about)
+        if shards.missing:
+            saved = f" ({shards.plan.repeats:,} repeats saved)" if shards.plan.repeats else ""
+            work = shards.plan.work(self._tokens())
+            compute = partial(self._shard, shards.plan, work)
+            shards.complete(compute, f"teacher cache {self.inputs.raw.split}{saved}")
+        return shards
 
+    def _plan(self) -> Plan:
+        return make_plan(self._shown, self.inputs.rows, self.inputs.lengths())
 
-def _compute(
-    teacher: nn.Module,
-    inputs: ModelInputs,
-    views: Sequence[View],
-    names: Sequence[str],
-    batch_size: int,
-    device: Any,
-) -> dict[str, Tensor]:
-    """{name: [N, V, C or H] float32}, each example-view once."""
-    teacher, count = teacher.to(device).eval(), len(inputs.raw)
-    parts: dict[str, list[Tensor]] = {name: [] for name in names}
-    with torch.inference_mode(), bar(count, f"teacher cache {inputs.raw.split}", "ex") as advance:
-        for start in range(0, count, batch_size):
-            rows = range(start, min(start + batch_size, count))
-            batch = {m: s.to(device) for m, s in inputs.batch(rows).items()}
-            outputs = teacher(batch, list(views), names[1:])
-            for name in names:
-                found = [_answer(outputs[v], name).float().cpu() for v in views]
-                parts[name].append(torch.stack(found, dim=1))
-            advance(len(rows))
-    return {name: torch.cat(found) for name, found in parts.items()}
+    def _tokens(self) -> np.ndarray:
+        """[V, N]; special tokens count as one"""
+        lengths = self.inputs.lengths()
+        return np.stack([1 + sum(lengths[m] for m in seen) for seen in self._shown])
 
+    @property
+    def _shown(self) -> list[list[str]]:
+        """The modalities that each view's answers depend on: the visible ones where a masking does
+        not read the hidden, else all, since even a hidden length may show."""
+        reads = getattr(getattr(self.teacher, "masking", None), "reads", True)
+        return [[m for m in self.inputs.rows if reads or m in v.visible] for v in self.views]
 
-def _answer(output: ModelOutput, name: str) -> Tensor:
-    return output.logits if name == "logits" else output.features[name]
+    def _shard(self, plan: Plan, work: np.ndarray, shard: int, advance: Advance) -> Tensors:
+        """{"VIEW/NAME": [entries, C or H]}; one wait for the device, at the end."""
+        parts: dict[str, list[Tensor]] = {}
+        with torch.inference_mode():
+            for places in plan.batches(shard, work, self._budget(work)):
+                views = [v for i, v in enumerate(self.views) if plan.asked[places.start] >> i & 1]
+                for name, values in self._call(plan.order[places].tolist(), views):
+                    parts.setdefault(name, []).append(values)
+                advance((places.stop - places.start) * len(views))
+            return {
+                name: self._checked(name, torch.cat(found).cpu()) for name, found in parts.items()
+            }
 
+    def _budget(self, work: np.ndarray) -> float:
+        """The tokens of one call."""
+        usual = self.batch_size * float(work.mean())
+        return min(usual, CPU_TOKENS) if torch.device(self.device).type == "cpu" else usual
 
-def _write(path: Path, answers: dict[str, Tensor], views: Sequence[View]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    about = {"views": list(views), "crc32": {n: _crc(x) for n, x in answers.items()}}
-    temporary = path.with_suffix(f".{os.getpid()}.partial")
-    try:
-        save_file(answers, temporary, metadata={"about": json.dumps(about)})
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    def _call(self, rows: list[int], views: Sequence[View]) -> Iterator[tuple[str, Tensor]]:
+        batch = {m: s.to(self.device) for m, s in self.inputs.batch(rows).items()}
+        outputs = self.teacher(batch, views, self.names[1:])
+        for view in views:
+            for name in self.names:
+                output: ModelOutput = outputs[view]
+                values = output.logits if name == "logits" else output.features[name]
+                yield key(view, name), values.to(DTYPES[self.dtype])
 
-
-def _read(path: Path, views: Sequence[View], names: Sequence[str], count: int) -> Answers:
-    held, checksums = _about(path)
-    answers: Answers = {}
-    for name in names:
-        try:
-            with safe_open(path, "pt") as file:
-                values = file.get_tensor(name)
-        except SafetensorError as error:
-            raise _damaged(path, error) from error
-        if values.shape[:2] != (count, len(held)) or _crc(values) != checksums[name]:
-            raise _damaged(path, "checksum")
-        answers[name] = {view: values[:, held.index(view)] for view in views}
-    return answers
-
-
-def _crc(values: Tensor) -> int:
-    return zlib.crc32(values.contiguous().numpy())  # type: ignore[arg-type]
+    def _checked(self, name: str, values: Tensor) -> Tensor:
+        if self.dtype == "fp16" and not values.isfinite().all():
+            raise DataError(
+                f"teacher cache {self.inputs.raw.split}: '{name}' holds numbers beyond fp16; "
+                "set train.cache_dtype: fp32"
+            )
+        return values

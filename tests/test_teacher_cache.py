@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 import toy
+from safetensors import safe_open
 from safetensors.torch import load_file
-from torch import Tensor
 
-from msdkit import teacher_cache
+from msdkit import teacher_cache, teacher_shards
 from msdkit.data import ModelInputs, RawSplit
 from msdkit.errors import ConfigError, DataError
 from msdkit.processors.array import Array
@@ -32,27 +32,36 @@ def inputs_of(
 
 
 def answers(
-    saved: SavedModel, cache: Path, views: list[View] = VIEWS, **dataset: Any
-) -> dict[str, Tensor]:
+    saved: SavedModel, cache: Path, views: list[View] = VIEWS, dtype: Any = "fp32", **dataset: Any
+) -> dict[str, Any]:
+    """{view: rows}"""
     inputs = inputs_of(saved, cache, **dataset)
-    return cached_answers(
-        saved.model, inputs, views, nodes=saved.digestible, folder=cache, batch_size=7
-    )["logits"]
+    options: dict[str, Any] = {"folder": cache, "batch_size": 7, "dtype": dtype}
+    return cached_answers(saved.model, inputs, views, nodes=saved.digestible, **options)["logits"]
+
+
+def builds(cache: Path) -> list[Path]:
+    """The folders of all builds."""
+    return sorted(path.parent for path in (cache / "teacher").rglob("plan.safetensors"))
 
 
 def files(cache: Path) -> list[Path]:
-    return sorted((cache / "teacher").rglob("*.safetensors"))
+    return sorted(path for path in (cache / "teacher").rglob("*") if path.is_file())
 
 
-def test_one_file_of_examples_by_views_by_classes(tmp_path: Path, toy_teacher: Path) -> None:
+def test_a_plan_and_shards_of_distinct_answers(tmp_path: Path, toy_teacher: Path) -> None:
     found = answers(load(toy_teacher), tmp_path)
     assert {v: x.shape for v, x in found.items()} == dict.fromkeys(VIEWS, (40, 3))
-    (path,) = files(tmp_path)
-    held = load_file(path)
-    assert list(held) == ["logits"]
-    assert held["logits"].shape == (40, 3, 3)
-    assert held["logits"].dtype == torch.float32
-    assert [p.name for p in path.parent.iterdir()] == [path.name]
+    plan, shard = files(tmp_path)
+    assert (plan.name, shard.name) == ("plan.safetensors", "shard-00000.safetensors")
+    texts = {toy.Toy("train")[i].raw["text"] for i in range(40)}
+    held = load_file(shard)
+    assert len(texts) < 40
+    assert {name: (*x.shape, x.dtype) for name, x in held.items()} == {
+        "multimodal/logits": (40, 3, torch.float32),
+        "text/logits": (len(texts), 3, torch.float32),
+        "image/logits": (40, 3, torch.float32),
+    }
 
 
 def test_cached_and_live_agree(tmp_path: Path, toy_teacher: Path) -> None:
@@ -93,10 +102,9 @@ def test_a_step_is_the_same_with_and_without_the_cache(
 def test_rebuilt_caches_have_the_same_bytes(tmp_path: Path, toy_teacher: Path) -> None:
     for name in ("a", "b"):
         answers(load(toy_teacher), tmp_path / name)
-    (a,), (b,) = files(tmp_path / "a"), files(tmp_path / "b")
-    assert a.name == b.name
-    assert a.parent.name == b.parent.name
-    assert a.read_bytes() == b.read_bytes()
+    a, b = files(tmp_path / "a"), files(tmp_path / "b")
+    assert [p.relative_to(tmp_path / "a") for p in a] == [p.relative_to(tmp_path / "b") for p in b]
+    assert [p.read_bytes() for p in a] == [p.read_bytes() for p in b]
 
 
 def test_two_students_from_one_cache_are_equal(
@@ -108,7 +116,7 @@ def test_two_students_from_one_cache_are_equal(
                 tmp_path / f"{name}.yaml", toy.DISTILLED, teacher={"run": str(toy_teacher)}
             )
         )
-        assert len(files(own_cache)) == 3  # train, val, test
+        assert len(builds(own_cache)) == 3  # train, val, test
     assert toy.equal(toy.weights(tmp_path / "a"), toy.weights(tmp_path / "b"))
 
 
@@ -116,7 +124,7 @@ def test_any_change_makes_a_new_cache(tmp_path: Path, toy_teacher: Path) -> None
     made = []
 
     def count() -> None:
-        made.append(len(files(tmp_path)))
+        made.append(len(builds(tmp_path)))
 
     saved = load(toy_teacher)
     answers(saved, tmp_path)
@@ -138,22 +146,32 @@ def test_any_change_makes_a_new_cache(tmp_path: Path, toy_teacher: Path) -> None
     other.processors["text"].load_state(text.state())
     answers(other, tmp_path)
     count()
+    answers(load(toy_teacher), tmp_path, dtype="fp16")
+    count()
     answers(load(toy_teacher), tmp_path, [*VIEWS[:1], View("without_text", ["image"])])
     count()
-    assert made == [1, 2, 3, 4, 5, 6, 7]
+    assert made == [1, 2, 3, 4, 5, 6, 7, 8]
 
 
-def test_a_superset_of_views_is_reused(
+def test_views_that_are_held_are_reused(
     tmp_path: Path, toy_teacher: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     saved = load(toy_teacher)
+    first = answers(saved, tmp_path, VIEWS[:1])
     every = answers(saved, tmp_path)
-    monkeypatch.setattr(teacher_cache, "_compute", None)  # to call it would fail
+    lacked = [json.loads(_header(folder))["views"] for folder in builds(tmp_path)]
+    assert sorted(lacked) == [VIEWS[:1], VIEWS[1:]]  # no example-view is computed twice
+    assert torch.equal(first["multimodal"][:], every["multimodal"][:])
+    monkeypatch.setattr(teacher_cache, "_Build", None)  # to call it would fail
     for views in ([VIEWS[2]], [VIEWS[1], VIEWS[0]], VIEWS[::-1]):
         found = answers(saved, tmp_path, views)
         assert list(found) == views
-        assert all(torch.equal(found[v], every[v]) for v in views)
-    assert len(files(tmp_path)) == 1
+        assert all(torch.equal(found[v][:], every[v][:]) for v in views)
+
+
+def _header(folder: Path) -> str:
+    with safe_open(folder / "plan.safetensors", "pt") as file:
+        return file.metadata()["about"].rsplit(" ", 1)[0]
 
 
 def test_what_draws_at_random_is_refused(tmp_path: Path, toy_teacher: Path) -> None:
@@ -177,8 +195,8 @@ def test_outside_training_a_random_processor_draws_nothing(
     for kind in (toy.Noise, Array):
         processors = {**saved.processors, "image": kind(Modality("features", 8))}
         inputs = ModelInputs(raw, processors, tmp_path)
-        answers_of = cached_answers(saved.model, inputs, VIEWS, nodes={}, folder=tmp_path)
-        found.append(answers_of["logits"])
+        logits = cached_answers(saved.model, inputs, VIEWS, nodes={}, folder=tmp_path)["logits"]
+        found.append({view: rows[:] for view, rows in logits.items()})
     assert toy.equal(*found)
 
 
@@ -190,19 +208,22 @@ def _flip_a_number(data: bytes) -> bytes:
     return data[:-3] + bytes([data[-3] ^ 1]) + data[-2:]
 
 
-def _rename_the_tensor(data: bytes) -> bytes:
-    return data.replace(b'"logits"', b'"logitz"')
+def _rename_a_tensor(data: bytes) -> bytes:
+    return data.replace(b"order", b"odder").replace(b"logits", b"logitz")
 
 
-def _rename_the_views(data: bytes) -> bytes:
-    return data.replace(b"views", b"viewz")
+def _change_the_header(data: bytes) -> bytes:
+    return data.replace(b"crc32", b"crc31").replace(b"image", b"imago")
 
 
-@pytest.mark.parametrize("damage", [_cut, _flip_a_number, _rename_the_tensor, _rename_the_views])
-def test_a_damaged_cache_is_one_clear_line(tmp_path: Path, toy_teacher: Path, damage: Any) -> None:
+@pytest.mark.parametrize("which", [0, 1], ids=["plan", "shard"])
+@pytest.mark.parametrize("damage", [_cut, _flip_a_number, _rename_a_tensor, _change_the_header])
+def test_a_damaged_cache_is_one_clear_line(
+    tmp_path: Path, toy_teacher: Path, damage: Any, which: int
+) -> None:
     saved = load(toy_teacher)
-    answers(saved, tmp_path)
-    (path,) = files(tmp_path)
+    before = answers(saved, tmp_path)["text"][:]
+    path = files(tmp_path)[which]
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(
         DataError, match=r"^teacher cache .* is damaged \(.*\); delete it$"
@@ -210,17 +231,53 @@ def test_a_damaged_cache_is_one_clear_line(tmp_path: Path, toy_teacher: Path, da
         answers(saved, tmp_path)
     assert str(path) in str(error.value)
     path.unlink()
-    answers(saved, tmp_path)
+    assert torch.equal(answers(saved, tmp_path)["text"][:], before)
 
 
-def test_a_failed_build_leaves_nothing(
+def test_a_failed_build_leaves_nothing_half_written(
     tmp_path: Path, toy_teacher: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def save_half(tensors: Any, path: Path, metadata: Any) -> None:
         path.write_text(json.dumps(metadata))
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(teacher_cache, "save_file", save_half)
+    monkeypatch.setattr(teacher_shards, "save_file", save_half)
     with pytest.raises(OSError, match="no space"):
         answers(load(toy_teacher), tmp_path)
-    assert [p for p in (tmp_path / "teacher").rglob("*") if p.is_file()] == []
+    assert [(path.name, path.stat().st_size) for path in files(tmp_path)] == [("plan.claim", 0)]
+    monkeypatch.undo()
+    answers(load(toy_teacher), tmp_path)
+    assert len(files(tmp_path)) == 2
+
+
+def test_half_precision_on_disk(tmp_path: Path, toy_teacher: Path) -> None:
+    saved = load(toy_teacher)
+    full, half = (answers(saved, tmp_path, dtype=dtype) for dtype in ("fp32", "fp16"))
+    for view in VIEWS:
+        assert half[view][:].dtype == torch.float32
+        assert torch.equal(half[view][:], full[view][:].half().float())
+    sizes = {load_file(p)["text/logits"].dtype: p.stat().st_size for p in files(tmp_path)[1::2]}
+    assert sizes.keys() == {torch.float32, torch.float16}
+
+
+def test_numbers_beyond_half_precision_are_refused(tmp_path: Path, toy_teacher: Path) -> None:
+    saved = load(toy_teacher)
+    with torch.no_grad():
+        saved.model.head.bias += 1e5
+    with pytest.raises(DataError, match=r"beyond fp16; set train\.cache_dtype: fp32"):
+        answers(saved, tmp_path, dtype="fp16")
+    assert answers(saved, tmp_path)["text"][0].min() > 9e4
+
+
+def test_the_config_says_how_numbers_are_kept(
+    tmp_path: Path, own_cache: Path, toy_teacher: Path
+) -> None:
+    config = toy.configured(
+        tmp_path / "x.yaml",
+        toy.DISTILLED,
+        teacher={"run": str(toy_teacher)},
+        train={"cache_dtype": "fp16"},
+    )
+    run(config)
+    about = [json.loads(_header(folder)) for folder in builds(own_cache)]
+    assert [a["dtype"] for a in about] == ["fp16"] * 3
