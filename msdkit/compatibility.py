@@ -22,6 +22,7 @@ from msdkit.errors import listing, suggest
 from msdkit.loss_fit import check_context, check_features, check_losses, wrong, wrong_itself
 from msdkit.paths import absent
 from msdkit.registry import DATASETS, MASKINGS, METRICS, MODELS, WEIGHTINGS
+from msdkit.train_fit import check_train
 from msdkit.types import TASKS, Task, View, default_views
 
 Found = tuple[str, Node, Any]  # where a model node stands, the node and its class
@@ -46,7 +47,7 @@ def check_fit(report: Any, values: Node) -> None:
     _check_weighting(report, values, names, task)
     _check_evaluate(report, values, names, task)
     _check_masking(report, values, models)
-    _check_dropout(report, values, names)
+    check_train(report, values, names)
     _note_missing(report, values, models)
 
 
@@ -216,26 +217,6 @@ def _check_masking(report: Any, values: Node, models: list[Found]) -> None:
                     f"{path}.processors.{modality}",
                     f"this processor transforms at random and {off}",
                 )
-
-
-def _check_dropout(report: Any, values: Node, names: list[str]) -> None:
-    if wrong(report, "train"):
-        return
-    given = (values.get("train") or {}).get("modality_dropout", 0.0)
-    given = given if isinstance(given, Mapping) else dict.fromkeys(names, given)
-    for name in given:
-        if name not in names:
-            message = f"no modality '{name}'. {suggest(name, names)}It has: {listing(names)}"
-            report.problem(f"train.modality_dropout.{name}", message)
-    hidden = any(given.values())
-    if hidden and len(names) < 2:
-        report.problem("train.modality_dropout", "there is but one modality, which must stay")
-    if hidden and (values.get("masking") or {}).get("name") == "shuffle":
-        report.problem("train.modality_dropout", "masking shuffle cannot hide it from one example")
-    if sum(given.values()) > 1:
-        report.problem(
-            "train.modality_dropout", f"the probabilities add up to {sum(given.values())} > 1"
-        )
 
 
 def _note_missing(report: Any, values: Node, models: list[Found]) -> None:

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from msdkit.errors import ConfigError, listing
 from msdkit.functional import upcast
+from msdkit.student_views import (
+    Outputs,
+    answers,
+    can_share,
+    distilled_views,
+    drawn,
+    merge_views,
+    with_hidden_modalities,
+)
 from msdkit.terms import CACHED, Term, asked, handed
 from msdkit.types import (
     MULTIMODAL,
@@ -17,12 +26,9 @@ from msdkit.types import (
     ModelOutput,
     StepOutput,
     Task,
-    View,
     WeightingInput,
     default_views,
 )
-
-Outputs = dict[str, ModelOutput]
 
 
 class Distiller(nn.Module):
@@ -30,7 +36,8 @@ class Distiller(nn.Module):
 
     Modality-specific distillation after Jin et al., Findings of EMNLP 2021 (arXiv 2101.01881).
     Works in any training loop; `total` of its output is what to minimise. The teacher is frozen
-    and stays outside of `parameters()` and `state_dict()`.
+    and stays outside of `parameters()` and `state_dict()`. Where a batch says by its `content` that
+    a view repeats, and hidden modalities are dropped, the view is computed on distinct rows alone.
 
     Args:
         student: a model `(inputs, views, features) -> {view: ModelOutput}`.
@@ -41,6 +48,9 @@ class Distiller(nn.Module):
         modalities: their names; None takes the student's.
         modality_dropout: the probability of hiding each modality from the student's multimodal
             view, drawn per example in training; at most one is hidden.
+        views_per_step: `sample` computes one of the V − 1 views beside the multimodal one, drawn
+            anew at each step from `seed`, and multiplies its w_iv by V − 1: the mean over all draws
+            is the gradient of `all`. The losses of the others are 0 in that step.
 
     `step`, the number of optimizer updates before this one, is what ramps and weightings see;
     `forward` sets it.
@@ -58,10 +68,13 @@ class Distiller(nn.Module):
         task: Task = "single_label",
         task_weight: float = 1.0,
         modality_dropout: Mapping[str, float] | None = None,
+        views_per_step: Literal["all", "sample"] = "all",
+        seed: int = 0,
     ) -> None:
         super().__init__()
         self.student, self.task_loss, self.weighting = student, task_loss, weighting
         self.task, self.task_weight, self.step = task, task_weight, 0
+        self.samples, self.seed = views_per_step == "sample", seed
         self.modalities = tuple(modalities if modalities is not None else student.modalities)  # type: ignore[arg-type]
         self.terms = [part for term in terms for part in term.parts(self.modalities)]
         self.losses = nn.ModuleList(t.loss for t in self.terms)
@@ -69,15 +82,25 @@ class Distiller(nn.Module):
         self._frozen = [teacher.eval().requires_grad_(False)] if teacher is not None else []
         self.views = distilled_views([t.views for t in terms], self.modalities)
         hook = getattr(weighting, "teacher_views", None)
-        wanted = [*(hook(self.modalities) if hook and terms else []), *targets(self.terms)]
+        wanted = list(hook(self.modalities)) if hook and terms else []
+        wanted += [t.target for t in self.terms if t.target is not None]
         self.teacher_views = merge_views(self.views if terms else [], wanted, self.modalities)
         self._pairs = [term.pairs(student, teacher) for term in self.terms]
         self.student_features, self.teacher_features = self._asked(0), self._asked(1)
+        self._shares = can_share(student), teacher is not None and can_share(teacher)
+        self._check_sampling()
         if any(self.modality_dropout.values()) and not set(self.student_features) <= set(CACHED):
             raise ConfigError(
                 f"modality dropout leaves no common sequence; losses may read {listing(CACHED)}, "
                 f"and they read {listing(self.student_features)}"
             )
+
+    def _check_sampling(self) -> None:
+        whole = [f"loss '{term.name}'" for term in self.terms if term.whole]
+        learns = callable(getattr(self.weighting, "update", None))
+        needy = [*whole, *(["a weighting that learns"] if learns else [])]
+        if self.samples and needy:
+            raise ConfigError(f"views_per_step: {listing(needy)} needs all views at each step")
 
     def _asked(self, who: int) -> tuple[str, ...]:
         """The features to ask the student (0) or the teacher (1) for."""
@@ -104,7 +127,7 @@ class Distiller(nn.Module):
         self.step = self.step if step is None else step
         students = self._student_outputs(batch)
         teachers = self._teacher_outputs(batch) if self.terms else {}
-        logits = {v.name: students[v].logits for v in self.views}
+        logits = {v.name: students[v].logits for v in self.views if v in students}
         task = self._task(logits[MULTIMODAL], batch.labels)
         terms = {
             name: self._term(i, students, teachers, batch.labels)
@@ -115,7 +138,9 @@ class Distiller(nn.Module):
             distill = distill + term.factor(self.step) * values
         given = self._given(batch, teachers, logits, distill) if self.terms else None
         weights = self._weights(given, distill)
-        total = (self.task_weight * task + (weights * distill).sum(1)).mean()
+        weighed = weights * distill
+        single = weighed[:, 1:].sum(1) * (len(self.views) - 1 if self.samples else 1)
+        total = (self.task_weight * task + weighed[:, 0] + single).mean()
         return StepOutput(total, task, distill, weights, terms, logits, given)
 
     @property
@@ -132,35 +157,18 @@ class Distiller(nn.Module):
         return self.task_loss(logits, labels)
 
     def _student_outputs(self, batch: Batch) -> Outputs:
-        if not (self.training and self.modality_dropout):
-            return _named(self.student(batch.inputs, self.views, self.student_features), batch)
-        rest = self.views[1:]
-        outputs = self.student(batch.inputs, rest, self.student_features) if rest else {}
-        outputs[MULTIMODAL] = self._with_hidden_modalities(batch)
+        """The views that this step computes."""
+        views, features = self.views, self.student_features
+        if self.samples and len(views) > 1:
+            views = [views[0], drawn(views[1:], self.seed, self.step)]
+        hides = self.training and any(self.modality_dropout.values())
+        known = batch.content if self._shares[0] else None
+        outputs = answers(self.student, batch.inputs, views[hides:], features, known)
+        if hides:
+            outputs[MULTIMODAL] = with_hidden_modalities(
+                self.student, batch.inputs, views[0], self.modality_dropout, features
+            )
         return _named(outputs, batch)
-
-    def _with_hidden_modalities(self, batch: Batch) -> ModelOutput:
-        """The student's answer to a batch in which single modalities are hidden at random."""
-        draw, edge, parts, rows = torch.rand(len(batch)), 0.0, [], []
-        groups: list[tuple[View, Tensor]] = []
-        for modality, p in self.modality_dropout.items():
-            seen = View(f"without_{modality}", set(self.modalities) - {modality})
-            groups.append((seen, (draw >= edge) & (draw < edge + p)))
-            edge += p
-        groups.append((self.views[0], draw >= edge))
-        for view, chosen in groups:
-            index = chosen.nonzero().squeeze(1)
-            if len(index):
-                inputs = {m: s.rows(index.to(s.mask.device)) for m, s in batch.inputs.items()}
-                parts.append(self.student(inputs, [view], self.student_features)[view])
-                rows.append(index)
-        back = torch.cat(rows).argsort()
-        pooled = {
-            k: torch.cat([p.features[k] for p in parts])[back.to(parts[0].logits.device)]
-            for k in self.student_features
-        }
-        logits = torch.cat([p.logits for p in parts])
-        return ModelOutput(logits[back.to(logits.device)], pooled)
 
     def _teacher_outputs(self, batch: Batch) -> Outputs:
         if batch.teacher_logits is not None:
@@ -170,8 +178,11 @@ class Distiller(nn.Module):
         if self.teacher is None:
             raise ConfigError("distillation needs a teacher, or batches with teacher_logits")
         inputs = batch.inputs if batch.teacher_inputs is None else batch.teacher_inputs
+        views, features = self.teacher_views, self.teacher_features
+        # Content tells of the student's inputs
+        content = batch.content if self._shares[1] and inputs is batch.inputs else None
         with torch.no_grad():
-            return _named(self.teacher(inputs, self.teacher_views, self.teacher_features), batch)
+            return _named(answers(self.teacher, inputs, views, features, content), batch)
 
     def _term(
         self, index: int, students: Outputs, teachers: Outputs, labels: Tensor | None
@@ -191,7 +202,7 @@ class Distiller(nn.Module):
             return torch.stack([first] + [zero.to(first)] * (len(self.views) - 1), dim=1)
         columns = []
         for view in self.views:
-            if view not in wanted:
+            if view not in wanted or view not in students:
                 columns.append(zero)
                 continue
             student = handed(students[view], term.needs, mine)
@@ -233,26 +244,6 @@ class Distiller(nn.Module):
                 f"{list(weights.shape)}, expected [B, V] = {list(distill.shape)}"
             )
         return weights
-
-
-def distilled_views(
-    wanted: Sequence[Sequence[str] | None], modalities: Sequence[str]
-) -> list[View]:
-    """The student's views: multimodal first, then all that a term names."""
-    names = [n for views in wanted for n in (default_views(modalities) if views is None else views)]
-    return merge_views([], [MULTIMODAL, *names], modalities)
-
-
-def merge_views(
-    first: Sequence[View], names: Sequence[str], modalities: Sequence[str]
-) -> list[View]:
-    """`first` and the views called `names`, each once."""
-    return list(dict.fromkeys([*first, *(View.parse(str(n), modalities) for n in names)]))
-
-
-def targets(terms: Sequence[Term]) -> list[str]:
-    """The teacher's views that terms name as their target."""
-    return [t.target for t in terms if t.target is not None]
 
 
 def _named(outputs: Mapping[str, ModelOutput], batch: Batch) -> Outputs:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msdkit import parallel
 from msdkit.checkpoint import write_text
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+COMMON = frozenset({"steps", "seconds", "lr", "grad_norm"})  # equal in all processes
 BINS = 20  # of the histograms of weights, from 0 to 1
 PACKAGES = ("msdkit", "torch", "transformers", "accelerate", "torchmetrics", "timm", "numpy")
 
@@ -26,12 +28,14 @@ class MetricsLog:
         self.path = path
 
     def write(self, **values: Any) -> None:
+        if not parallel.is_main():
+            return
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(values) + "\n")
 
     def cut(self, step: int) -> None:
         """Forget all after `step`, and a last line that a kill left half-written."""
-        if not self.path.exists():
+        if not (parallel.is_main() and self.path.exists()):
             return
         lines = self.path.read_text(encoding="utf-8").splitlines()
         kept = [line for line in lines if _step(line) <= step]
@@ -58,11 +62,11 @@ class WeightLog(MetricsLog):
         weights = weights.detach().double()
         edges = torch.arange(1, BINS + 1, device=weights.device).double() / BINS
         bins = torch.bucketize(weights, edges, right=True)
-        hot = torch.nn.functional.one_hot(bins, BINS + 1).to(weights)
+        hot = one_hot(bins, BINS + 1).to(weights)
         named = self._named(labels, weights)
         for key, values in (("sum", weights), ("square", weights**2), ("histogram", hot)):
             found = torch.einsum("bc,bv...->vc...", named, values)
-            self.sums[key] = self.sums[key] + found if key in self.sums else found
+            self.sums[key] = self.sums[key].to(found) + found if key in self.sums else found
 
     def _named(self, labels: Tensor | None, weights: Tensor) -> Tensor:
         """[B, 1 + classes]: 1 where the example counts."""
@@ -71,14 +75,21 @@ class WeightLog(MetricsLog):
         first = weights.new_ones(len(weights), 1)
         if labels is None or len(self.classes) == 1:
             return first
-        if labels.dim() == 1:
-            shown = torch.nn.functional.one_hot(labels, len(self.classes) - 1)
-        else:
-            shown = labels > 0
+        shown = one_hot(labels, len(self.classes) - 1) if labels.dim() == 1 else labels > 0
         return torch.cat([first, shown.to(first)], 1)
 
+    def state_dict(self) -> dict[str, Tensor]:
+        return dict(self.sums)
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        self.sums = dict(state) if parallel.is_main() else {}  # they are of all processes
+
+    def gather(self) -> None:
+        """The main process takes over the sums of all."""
+        self.sums = _gathered(self.sums)
+
     def write(self, **now: Any) -> None:
-        sums, self.sums = self.sums, {}
+        sums, self.sums = {k: v.cpu() for k, v in self.sums.items()}, {}
         if not sums:
             return
         count = sums["histogram"].sum(-1)
@@ -98,6 +109,25 @@ class WeightLog(MetricsLog):
                     )
 
 
+def _gathered(sums: dict[str, Any], common: Collection[str] = ()) -> dict[str, Any]:
+    """The sums of all processes, in the main one; nothing is left in the others."""
+    if parallel.world() == 1:
+        return sums
+    here = {k: v if isinstance(v, float) else v.cpu() for k, v in sums.items()}
+    mine, *others = parallel.each(here)
+    for other in others:
+        for key in other.keys() - set(common):
+            mine[key] = mine[key] + other[key] if key in mine else other[key]
+    return mine if parallel.is_main() else {}
+
+
+def one_hot(indices: Tensor, count: int) -> Tensor:
+    """int [...] -> bool [..., count]; torch's own asks for the largest index, and so waits"""
+    import torch
+
+    return indices.unsqueeze(-1) == torch.arange(count, device=indices.device)
+
+
 def _step(line: str) -> float:
     try:
         return json.loads(line)["step"]
@@ -106,24 +136,46 @@ def _step(line: str) -> float:
 
 
 class Window:
-    """Sums over the steps since the last line of the log."""
+    """Sums over the steps since the last line of the log; tensors stay on their device until then.
+
+    A vector has an entry for each view. `drawn` counts the steps that computed a view: what is
+    under `distill/` is a mean over these, all else over all steps.
+    """
 
     def __init__(self) -> None:
-        self.sums: dict[str, float] = {}
+        self.sums: dict[str, Any] = {}
 
-    def add(self, key: str, value: float) -> None:
-        self.sums[key] = self.sums.get(key, 0.0) + value
+    def add(self, key: str, value: float | Tensor) -> None:
+        """Add a number, or a tensor: scalar or [V]"""
+        held = self.sums.get(key, 0.0)
+        self.sums[key] = (held if isinstance(held, float) else held.to(value)) + value
 
-    def count_step(self, examples: int, seconds: float) -> None:
-        for key, value in (("steps", 1), ("examples", examples), ("seconds", seconds)):
-            self.add(key, value)
+    def gather(self) -> None:
+        """The main process takes over the sums of all; what counts steps is the same for all."""
+        self.sums = _gathered(self.sums, COMMON)
 
-    def means(self) -> dict[str, float]:
-        """Means per step and examples a second; the sums start anew."""
-        sums, self.sums = self.sums, {}
+    def means(self, views: Sequence[str]) -> dict[str, float]:
+        """Means per step, vectors by view, and examples a second; the sums start anew."""
+        sums: dict[str, Any] = {
+            k: v if isinstance(v, float) else v.tolist() for k, v in self.sums.items()
+        }
+        self.sums = {}
         steps, examples, seconds = (sums.pop(k) for k in ("steps", "examples", "seconds"))
-        means = {key: value / steps for key, value in sums.items()}
+        drawn, means = sums.pop("drawn"), dict[str, float]()
+        for key, value in sums.items():
+            if isinstance(value, list):
+                counts = drawn if key.startswith("distill/") else [steps] * len(drawn)
+                entries = zip(views, value, counts, strict=True)
+                means |= {f"{key}/{view}": x / count for view, x, count in entries if count}
+            else:
+                means[key] = value / steps
         return {**means, "examples_per_second": round(examples / max(seconds, 1e-9), 1)}
+
+    def state_dict(self) -> dict[str, Any]:
+        return dict(self.sums)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.sums = dict(state) if parallel.is_main() else {}  # they are of all processes
 
 
 def environment(seed: int) -> dict[str, Any]:

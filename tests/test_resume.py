@@ -43,6 +43,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "weighting": SALIENCY,
         "train": {"teacher_cache": False, "accumulate": 1, "epochs": 2},
     },
+    "one view a step": {
+        "weighting": SALIENCY,
+        "train": {"views_per_step": "sample", "group_by": "image"},
+    },
     "mean masking": {"masking": {"name": "mean"}, "train": {"modality_dropout": 0.0}},
 }
 

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import math
+import traceback
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import toy
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from msdkit.batches import epoch_order
 from msdkit.errors import ConfigError, TrainingError
-from msdkit.optimization import epoch_order
+from msdkit.logs import Window
 from msdkit.runs import run
 from msdkit.trainer import Trainer
+from msdkit.types import StepOutput
+from msdkit.watch import Watch
 
 
 def test_the_order_is_a_function_of_seed_and_epoch() -> None:
@@ -31,9 +38,9 @@ def test_every_epoch_reads_every_example_once(tmp_path: Path, own_cache: Path) -
     seen: list[list[str]] = []
     original = trainer.train_step
 
-    def step(batches: Any) -> float:
-        seen.append([key for batch in batches for key in batch.ids])
-        return original(batches)
+    def step(parts: Any) -> Tensor:
+        seen.append([key for part in parts for key in part.batch.ids])
+        return original(parts)
 
     trainer.train_step = step  # type: ignore[method-assign]
     trainer.fit()
@@ -193,3 +200,115 @@ def test_what_is_logged(tmp_path: Path, own_cache: Path, toy_teacher: Path) -> N
     for row in lines:
         if row["split"] == "val":
             assert {"multimodal/accuracy", "text/accuracy", "image/macro_f1"} <= set(row)
+
+
+# What waits for an accelerator
+
+
+def output_of(loss: float, bad: int | None = None) -> StepOutput:
+    task, distill = torch.full((4,), loss), torch.zeros(4, 2)
+    if bad is not None:
+        distill[bad, 1] = math.inf
+    total = (task + distill.sum(1)).mean().requires_grad_()
+    return StepOutput(total, task, distill, torch.ones(4, 2), {"kl": distill}, {})
+
+
+def test_an_accelerator_is_asked_once_for_many_steps() -> None:
+    watch = Watch(torch.device("cuda"))
+    ids = [["a", "b", "c", "d"], ["e", "f", "g", "h"]]
+    for step in range(1, 9):
+        output = output_of(1.0, bad=2 if step in (4, 6) else None)
+        watch.loss(step, output, 1.0, ids[step % 2])
+        watch.gradient(step, torch.tensor(math.nan if step > 4 else 1.0), ids[0])
+    with pytest.raises(TrainingError, match=r"^step 4: the loss is inf .* examples: c$"):
+        watch.look()
+    watch.look()  # what was told is forgotten
+
+
+def test_a_gradient_that_is_not_finite_is_named() -> None:
+    watch = Watch(torch.device("cpu"))
+    watch.loss(3, output_of(1.0), 1.0, ["a"])
+    with pytest.raises(TrainingError, match=r"^step 3: the gradient is inf .* examples: a, b$"):
+        watch.gradient(3, torch.tensor(math.inf), ["a", "b"])
+
+
+class Asked(TorchDispatchMode):
+    """Notes from where in msdkit a tensor's value is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.places: set[str] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default):
+            frames = [f.filename for f in traceback.extract_stack() if "/msdkit/" in f.filename]
+            self.places.add(Path(frames[-1]).name)
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_step_asks_an_accelerator_for_nothing(
+    tmp_path: Path, own_cache: Path, toy_teacher: Path
+) -> None:
+    made = toy.experiment(tmp_path / "x.yaml", toy.DISTILLED, teacher={"run": str(toy_teacher)})
+    trainer = made.trainer()
+    trainer.watch.at_once = False  # as on an accelerator
+    parts = next(trainer.batches.after(0))
+    with Asked() as asked:
+        loss = trainer.train_step(parts)
+    assert asked.places <= {"transformer.py"}  # which asks on a CPU alone
+    assert isinstance(loss, Tensor)
+    with Asked() as asked:
+        trainer.watch.look()
+    assert asked.places == {"watch.py"}
+
+
+def test_means_of_views_are_over_the_steps_that_drew_them() -> None:
+    window, views = Window(), ["multimodal", "text", "image"]
+    for step, (drawn, loss) in enumerate([(1, 4.0), (1, 6.0), (2, 8.0), (1, 2.0)]):
+        losses = torch.tensor([1.0, 0.0, 0.0])
+        losses[drawn] = loss
+        window.add("steps", 1.0)
+        window.add("examples", 2.0)
+        window.add("seconds", 0.5)
+        window.add("drawn", torch.tensor([1.0, float(drawn == 1), float(drawn == 2)]))
+        window.add("distill/kl", losses)
+        window.add("weight", torch.tensor([1.0, 0.25, 0.5]))
+        window.add("loss", torch.tensor(float(step)))
+    assert window.means(views) == {
+        **{"distill/kl/multimodal": 1.0, "distill/kl/text": 4.0, "distill/kl/image": 8.0},
+        **{"weight/multimodal": 1.0, "weight/text": 0.25, "weight/image": 0.5},
+        **{"loss": 1.5, "examples_per_second": 4.0},
+    }
+    assert window.sums == {}
+
+
+# Keys that make training faster
+
+
+def test_one_view_a_step(tmp_path: Path, own_cache: Path, toy_teacher: Path) -> None:
+    train = {"views_per_step": "sample", "group_by": "image", "log_every": 1}
+    path, teacher = tmp_path / "x.yaml", {"run": str(toy_teacher)}
+    run(toy.configured(path, toy.DISTILLED, teacher=teacher, train=train))
+    lines = [row for row in toy.log(tmp_path / "x") if row["split"] == "train"]
+    drawn = [{k for k in row if k in ("distill/kl/text", "distill/kl/image")} for row in lines]
+    assert all(len(views) == 1 for views in drawn)
+    assert len(set().union(*drawn)) == 2
+    assert all({"weight/text", "weight/image", "distill/kl/multimodal"} <= set(r) for r in lines)
+
+
+def test_a_compiled_student_learns_the_same(
+    tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the compiler's front alone: making machine code takes a minute."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    for name, on in (("plain", False), ("compiled", True)):
+        train = {"max_steps": 2, "compile": on}
+        path = tmp_path / f"{name}.yaml"
+        made = toy.experiment(path, {**toy.PLAIN, "student": {"name": "toy_tied"}}, train=train)
+        trainer = made.trainer()
+        trainer.evaluate = lambda: {"multimodal": {"accuracy": 0.5}}
+        trainer.fit()
+    logs = [toy.log(tmp_path / name) for name in ("plain", "compiled")]
+    assert [row for row in logs[1] if row["split"] != "compile"] == logs[0]
+    assert sum(row["seconds"] for row in logs[1] if row["split"] == "compile") > 0
+    assert toy.equal(toy.weights(tmp_path / "plain"), toy.weights(tmp_path / "compiled"))

@@ -1,0 +1,61 @@
+"""What `check` says of the keys of `train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import toy
+
+from msdkit.errors import ConfigError
+
+MISTAKES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    "group_by": (
+        {"group_by": "imagen"},
+        {},
+        "train.group_by: the data set has no modality 'imagen'. Did you mean 'image'? "
+        "Accepted: image, length, text",
+    ),
+    "all views at once": (
+        {"views_per_step": "sample"},
+        {"distill": [{"name": "kl"}, {"name": "interaction"}]},
+        "train.views_per_step: loss 'interaction' of distill.1 reads all views at once; accepted:",
+    ),
+    "learned": (
+        {"views_per_step": "sample"},
+        {"weighting": {"name": "schedule", "steps": 9, "of": "learned"}},
+        "train.views_per_step: weighting 'schedule' learns from all views; accepted: all",
+    ),
+    "compiled": (
+        {"compile": True},
+        {"weighting": {"name": "learned"}},
+        "train.compile: weighting 'learned' takes forward-mode derivatives of the student",
+    ),
+}
+
+
+def checked(tmp_path: Path, train: dict[str, Any], changes: dict[str, Any]) -> None:
+    teacher = {"name": "fusion_transformer", "hidden": 16, "heads": 2}
+    toy.configured(tmp_path / "x.yaml", toy.DISTILLED, changes, teacher=teacher, train=train)
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_what_cannot_work_is_told(tmp_path: Path, case: str) -> None:
+    train, changes, message = MISTAKES[case]
+    with pytest.raises(ConfigError) as error:
+        checked(tmp_path, train, changes)
+    head, line = str(error.value).splitlines()
+    assert head == "1 problem in the config"
+    assert message in line
+
+
+@pytest.mark.parametrize(
+    "train",
+    [
+        {"group_by": "length", "views_per_step": "sample", "compile": True},
+        {"group_by": "text", "views_per_step": "all", "compile": False},
+    ],
+)
+def test_what_works_is_not(tmp_path: Path, train: dict[str, Any]) -> None:
+    checked(tmp_path, train, {})
