@@ -31,17 +31,18 @@ def save_tree(path: Path, tree: Any) -> None:
     temporary.replace(path)
 
 
-def load_tree(path: Path) -> Any:
-    """What `save_tree` wrote; DataError when the file is not whole."""
+def load_tree(path: Path, tensors: bool = True) -> Any:
+    """What `save_tree` wrote, or all of it but tensors; DataError when the file is not whole."""
     try:
         with safe_open(path, "pt") as file:
             skeleton = json.loads(file.metadata()["tree"])
-            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+            names = file.keys()
+            held = {name: file.get_tensor(name).clone() if tensors else None for name in names}
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise DataError(
             f"checkpoint {path} is not one of msdkit's, or is damaged: {error}"
         ) from error
-    return _unflatten(skeleton, tensors)
+    return _unflatten(skeleton, held)
 
 
 def _flatten(tree: Any, tensors: dict[str, Tensor]) -> Any:
@@ -56,7 +57,7 @@ def _flatten(tree: Any, tensors: dict[str, Tensor]) -> Any:
     return tree
 
 
-def _unflatten(tree: Any, tensors: dict[str, Tensor]) -> Any:
+def _unflatten(tree: Any, tensors: dict[str, Any]) -> Any:
     if isinstance(tree, dict):
         if TENSOR in tree:
             return tensors[tree[TENSOR]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -76,9 +77,7 @@ def run(configs: Configs, tiny: Tiny = False) -> None:
     from msdkit.runs import run as run_config
     from msdkit.tables import print_run
 
-    results = run_config(_validation(configs, tiny).ready(), tiny=tiny)
-    if is_main():
-        print_run(results)
+    print_run(run_config(_validation(configs, tiny).ready(), tiny=tiny))
 
 
 @app.command()
@@ -131,8 +130,6 @@ def evaluate(
     from msdkit.tables import print_slices, print_views
 
     scores = evaluate_run(folder, split, _names(views))
-    if not is_main():
-        return
     print_views(f"{folder} on {split}", {"student": scores})
     print_slices(f"{folder} on slices of {split}", read_slices(folder, split))
 
@@ -275,7 +272,12 @@ def main(arguments: list[str] | None = None) -> None:
     # Huge pages for large tensors: a training step on a CPU is about a tenth faster
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     try:
-        app(_with_command(list(sys.argv[1:] if arguments is None else arguments)))
+        with (
+            Path(os.devnull).open("w") as nowhere,
+            # Of several processes the main one speaks, and each tells its own mistakes
+            redirect_stdout(sys.stdout if is_main() else nowhere),
+        ):
+            app(_with_command(list(sys.argv[1:] if arguments is None else arguments)))
     except MsdkitError as error:
         where = "" if is_main() else f" in process {os.environ['RANK']}"
         typer.echo(f"error{where}: {error}", err=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from msdkit import parallel
 from msdkit.data import RawSplit, Split
 from msdkit.functional import probabilities
 from msdkit.progress import bar
@@ -32,18 +34,28 @@ def predict(
     device: torch.device | str = "cpu",
     what: str = "evaluate",
 ) -> dict[str, Tensor]:
-    """{view: logits `[N, C]`} on the CPU; the random state of training stays as it was."""
+    """{view: logits `[N, C]`} on the CPU; the random state of training stays as it was.
+
+    Several processes share the batches, which are those of one process; the main one gets all
+    logits, and the others nothing.
+    """
     training, parts = model.training, []
+    batches, world = torch.arange(len(split)).split(batch_size), parallel.world()
+    ends = [len(batches) * r // world for r in range(world + 1)]
+    shares = [batches[start:end] for start, end in pairwise(ends)]
+    counts = [sum(map(len, share)) for share in shares]
+    mine, count = shares[parallel.rank()], counts[parallel.rank()]
     model.eval()
-    with torch.random.fork_rng(), torch.inference_mode(), bar(len(split), what, "ex") as advance:
-        for start in range(0, len(split), batch_size):
-            indices = list(range(start, min(start + batch_size, len(split))))
-            inputs = {m: s.to(device) for m, s in split.inputs.batch(indices).items()}
+    with torch.random.fork_rng(), torch.inference_mode(), bar(count, what, "ex") as advance:
+        for rows in mine:
+            inputs = {m: s.to(device) for m, s in split.inputs.batch(rows.tolist()).items()}
             outputs = model(inputs, list(views))
             parts.append({v: outputs[v].logits.float().cpu() for v in views})
-            advance(len(indices))
+            advance(len(rows))
     model.train(training)
-    return {v.name: torch.cat([part[v] for part in parts]) for v in views}
+    found = {v.name: [part[v] for part in parts] for v in views}
+    logits = {v: parallel.to_main(torch.cat(p) if p else None, counts) for v, p in found.items()}
+    return {v: x for v, x in logits.items() if x is not None}
 
 
 def score(
@@ -57,13 +69,21 @@ def _score_view(
     logits: Tensor, labels: Labels, metrics: Sequence[Any], task: Task
 ) -> dict[str, float]:
     context = {"num_classes": logits.shape[1], "task": task}
-    built = {metric_name(node): METRICS.build(node, **context) for node in metrics}
+    built = {metric_name(node): _alone(METRICS.build(node, **context)) for node in metrics}
     for start in range(0, len(logits), CHUNK):
         part = slice(start, start + CHUNK)
         shares, right = probabilities(task, logits[part]), labels[part]
         for metric in built.values():
             metric.update(shares, right)
     return {name: metric.compute() for name, metric in built.items()}
+
+
+def _alone(metric: Any) -> Any:
+    """torchmetrics would ask the other processes, and this one has all the examples."""
+    for part in (metric, *vars(metric).values()):
+        if hasattr(part, "distributed_available_fn"):
+            part.distributed_available_fn = lambda: False
+    return metric
 
 
 def slice_scores(

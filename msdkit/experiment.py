@@ -28,6 +28,8 @@ from msdkit.distiller import Distiller
 from msdkit.evaluation import Scores, metric_name, predict, score
 from msdkit.new_model import new_model
 from msdkit.optimization import accelerator_for
+from msdkit.parallel import from_main, world
+from msdkit.processes import tell_engine
 from msdkit.registry import DATASETS, LOSSES, METRICS, WEIGHTINGS
 from msdkit.saved_model import SavedModel, load
 from msdkit.teachers import Teachers, fit_weighting, gather, teacher_digests, teachers_training
@@ -85,8 +87,8 @@ class Experiment:
 
     @cached_property
     def accelerator(self) -> Any:
-        """accelerate's engine for the config's precision."""
-        return accelerator_for(self.config.train.precision)
+        """accelerate's engine for the config's precision and its way to share work."""
+        return accelerator_for(self.config.train.precision, self.config.train.parallel)
 
     @cached_property
     def student(self) -> SavedModel:
@@ -134,7 +136,7 @@ class Experiment:
     def teacher_logits(self, split: str, views: list[View]) -> dict[str, Tensor]:
         """{view: [N, C]} from the teacher cache, built when it is missing."""
         assert self.teachers is not None
-        return self.teachers.answers(split, views)["logits"]
+        return {v: rows[:] for v, rows in self.teachers.answers(split, views)["logits"].items()}
 
     @cached_property
     def distiller(self) -> Distiller:
@@ -153,6 +155,8 @@ class Experiment:
             task=self.task,
             task_weight=task_keys.weight,
             modality_dropout=dropout if isinstance(dropout, dict) else self._each(dropout),
+            views_per_step=config.train.views_per_step,
+            seed=config.seed,
         )
 
     @property
@@ -217,9 +221,16 @@ class Experiment:
         before = deepcopy(distiller.state_dict())  # running means and memories will change
         batch = self.train_split.__getitems__(list(range(min(2, len(self.train_split)))))
         distiller.to(device).train()
-        with torch.random.fork_rng(), torch.no_grad(), warnings.catch_warnings():
+        several = world() > 1
+        with (
+            torch.random.fork_rng(),
+            torch.set_grad_enabled(several),
+            warnings.catch_warnings(),
+        ):
             warnings.simplefilter("ignore")  # the run itself will warn
-            distiller(batch.to(device))
+            output = distiller(batch.to(device))
+        if several:
+            tell_engine(self.accelerator, distiller, output.total)
         distiller.load_state_dict(before, strict=False)  # a part that was just made stays
 
     def split(self, split: str) -> Split:
@@ -247,8 +258,8 @@ class Experiment:
         for name in self.evaluated:
             self.split(name)
             _ = self.raw(name).slices
-            if self.compares_with_teacher:
-                self.teacher_logits(name, self.views)
+            if self.teachers is not None and self.compares_with_teacher:
+                self.teachers.answers(name, self.views)
 
     def trainer(self) -> Trainer:
         """The training loop over this experiment."""
@@ -271,7 +282,7 @@ class Experiment:
         )
 
     def evaluate(self, split: Split) -> tuple[dict[str, Tensor], Scores]:
-        """(logits per view, metrics per view) of the student."""
+        """(logits per view, metrics per view) of the student; only the main process has logits."""
         logits = predict(
             self.student.model,
             split,
@@ -282,4 +293,5 @@ class Experiment:
         )
         if split.labels is None:
             return logits, {}
-        return logits, score(logits, split.labels, self.metrics, self.task)
+        labels = split.labels
+        return logits, from_main(lambda: score(logits, labels, self.metrics, self.task))

@@ -1,21 +1,24 @@
-"""What the training loop is made of: the order of examples, optimizer, schedule and engine."""
+"""What the training loop is made of: optimizer, schedule and engine."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from msdkit import parallel
 from msdkit.config import TrainConfig
+from msdkit.distiller import Distiller
 from msdkit.errors import ConfigError
 
 
-def epoch_order(count: int, seed: int, epoch: int) -> Tensor:
-    """The order of examples: a function of (seed, epoch) and nothing else."""
-    generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
-    return torch.randperm(count, generator=generator)
+def trained(distiller: Distiller) -> list[nn.Parameter]:
+    """The parameters that the optimizer moves: not those of the weighting."""
+    modules = filter(None, (distiller.student, distiller.losses, distiller.task_loss))
+    return [p for module in modules for p in module.parameters() if p.requires_grad]
 
 
 def optimizer_for(config: TrainConfig, parameters: Sequence[nn.Parameter]) -> torch.optim.AdamW:
@@ -36,18 +39,41 @@ def schedule_for(config: TrainConfig, optimizer: Any, steps: int) -> Any:
     return get_scheduler(name, optimizer, num_warmup_steps=warmup, num_training_steps=steps)
 
 
-def accelerator_for(precision: str) -> Any:
-    """accelerate's engine: the device, mixed precision and gradient scaling."""
-    from accelerate import Accelerator
+def accelerator_for(precision: str, share: str = "ddp") -> Any:
+    """accelerate's engine: the device, mixed precision, and several processes as one.
+
+    share: `ddp`, or `fsdp`, where parameters, gradients and the optimizer lie in pieces on the
+    processes. What `accelerate launch` was told of FSDP comes first.
+    """
+    from accelerate import Accelerator, DistributedDataParallelKwargs
     from accelerate.state import AcceleratorState
 
-    AcceleratorState._reset_state()  # several runs in one process may differ in precision
+    AcceleratorState._reset_state(True)  # several runs in one process may differ in it
+    parallel.join()
+    several = parallel.world() > 1
+    # Memories hold equal numbers everywhere
+    ddp = DistributedDataParallelKwargs(broadcast_buffers=False)
     try:
-        accelerator = Accelerator(mixed_precision="no" if precision == "fp32" else precision)
+        accelerator = Accelerator(
+            mixed_precision="no" if precision == "fp32" else precision,
+            cpu=several and not torch.cuda.is_available(),
+            kwargs_handlers=[ddp],
+        )
     except ValueError as error:
         raise ConfigError(f"train.precision: {precision} cannot run here: {error}") from error
     if precision == "fp16" and accelerator.device.type == "cpu":  # accelerate would ignore it
         raise ConfigError("train.precision: fp16 needs a GPU; a CPU runs fp32 or bf16")
-    if accelerator.num_processes > 1:
-        raise ConfigError(f"got {accelerator.num_processes} processes; msdkit trains in one so far")
+    launched = os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
+    if several and (share == "fsdp" or launched) and accelerator.distributed_type != "FSDP":
+        _choose_fsdp(accelerator.state)
+    if accelerator.distributed_type == "FSDP" and not accelerator.is_fsdp2:
+        raise ConfigError("accelerate is set to FSDP 1; accepted: fsdp_version 2, or DDP")
     return accelerator
+
+
+def _choose_fsdp(state: Any) -> None:
+    """FSDP2 with parameters in full precision, as DDP has them; also on CPUs."""
+    from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
+
+    state.fsdp_plugin = FullyShardedDataParallelPlugin(fsdp_version=2)
+    state.distributed_type = DistributedType.FSDP

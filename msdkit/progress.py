@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
+from msdkit.parallel import is_main
+
 T = TypeVar("T")
 QUIET, EVERY = 2.0, 15.0  # seconds: shorter work leaves no line in a log; how often long work does
 _shown: list[Any] = []  # the bars on screen; inner work adds a line to them
@@ -20,10 +22,11 @@ class Advance(Protocol):
 
 
 def console() -> Any:
-    """The console that progress and messages go to: standard error."""
+    """The console that progress and messages go to: standard error, of the main process alone."""
     from rich.console import Console
 
-    return Console(file=sys.stderr, highlight=False, soft_wrap=True, markup=False)
+    quiet = not is_main()
+    return Console(file=sys.stderr, highlight=False, soft_wrap=True, markup=False, quiet=quiet)
 
 
 @contextmanager
@@ -32,7 +35,8 @@ def bar(total: int, what: str, unit: str = "it", done: int = 0) -> Iterator[Adva
 
     Work inside of other work adds its bar below the outer one.
     """
-    with (_bar if sys.stderr.isatty() else _lines)(total, what, unit, done) as advance:
+    show = _bar if is_main() and sys.stderr.isatty() else _lines
+    with show(total, what, unit, done) as advance:
         yield advance
 
 

@@ -11,15 +11,24 @@ from typing import Any
 
 from torch import Tensor
 
+from msdkit import parallel
 from msdkit.checkpoint import seed_everything, write_text
 from msdkit.config import ExperimentConfig
 from msdkit.cost import FLOP_EXAMPLES, SPEED_EXAMPLES, cost, together
 from msdkit.data import RawSplit
 from msdkit.errors import ConfigError, DataError, listing
-from msdkit.evaluation import PredictionRows, agreement, score, slice_scores, write_predictions
+from msdkit.evaluation import (
+    PredictionRows,
+    Scores,
+    agreement,
+    score,
+    slice_scores,
+    write_predictions,
+)
 from msdkit.experiment import Experiment
 from msdkit.logs import environment
-from msdkit.models.weights import load_weights
+from msdkit.parallel import from_main
+from msdkit.processes import coupled, coupled_line
 from msdkit.progress import bar, console
 from msdkit.run_folder import (
     CONFIG,
@@ -50,27 +59,24 @@ def run(config: ExperimentConfig, *, tiny: bool = False) -> dict[str, Any]:
 
     ConfigError when the run folder belongs to another config.
     """
+    parallel.join()
     experiment = Experiment(config, tiny=tiny)
     folder = experiment.folder
-    _check_owner(experiment)
-    if (folder / RESULTS).exists():
+    if (held := from_main(partial(_finished, experiment))) is not None:
         console().print(f"{folder} is finished; its results are shown")
-        return read_results(folder)
+        return held
     tried = best_weights(config, partial(run, tiny=tiny)) if candidates(config) else []
     if tried:
         experiment = Experiment(with_weights(config, tried[0]["weights"]), tiny=tiny)
     experiment.prepare()  # nothing is written before everything is known to fit
     trainer = experiment.trainer()
-    folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / CONFIG).exists():
-        about = environment(config.seed)
-        write_text(folder / ENVIRONMENT, json.dumps(about, indent=1))
-        write_text(folder / INPUTS, json.dumps(experiment.provenance(), indent=1))
-        asked = replace(experiment.config, weighting=config.weighting)  # a search is kept
-        write_text(folder / CONFIG, resolved_yaml(asked))
-    seed_everything(config.seed)
+    from_main(partial(_begin, experiment, config))
+    if parallel.world() > 1 and coupled(experiment.distiller):
+        console().print(coupled_line(experiment.distiller))
+    seed_everything(config.seed + parallel.rank())  # each process draws its own dropout
     start = time.perf_counter()
-    trainer.fit()
+    with parallel.companions():
+        trainer.fit()
     results = {
         "run_dir": str(folder),
         "config": summary(experiment.config),
@@ -79,18 +85,37 @@ def run(config: ExperimentConfig, *, tiny: bool = False) -> dict[str, Any]:
         "seconds_this_session": round(time.perf_counter() - start, 1),
         **conclude(experiment),
     }
-    write_text(folder / RESULTS, json.dumps(results, indent=1))
+    if parallel.is_main():
+        write_text(folder / RESULTS, json.dumps(results, indent=1))
     return results
+
+
+def _finished(experiment: Experiment) -> dict[str, Any] | None:
+    """The results in the run folder, if it is finished; ConfigError when it is another's."""
+    _check_owner(experiment)
+    return read_results(experiment.folder) if (experiment.folder / RESULTS).exists() else None
+
+
+def _begin(experiment: Experiment, config: ExperimentConfig) -> None:
+    """Write down whose the run folder is; `config` may ask for a search."""
+    folder = experiment.folder
+    if (folder / CONFIG).exists():
+        return
+    write_text(folder / ENVIRONMENT, json.dumps(environment(config.seed), indent=1))
+    write_text(folder / INPUTS, json.dumps(experiment.provenance(), indent=1))
+    asked = replace(experiment.config, weighting=config.weighting)  # a search is kept
+    write_text(folder / CONFIG, resolved_yaml(asked))
 
 
 def conclude(experiment: Experiment) -> dict[str, Any]:
     """Evaluate the best checkpoint on val and test, beside the teacher; write predictions."""
-    load_weights(experiment.student.model, experiment.folder / "best")
+    experiment.use_saved_student()
     splits, scores = experiment.evaluated, {}
     for name in splits:
         logits, found = experiment.evaluate(experiment.split(name))
-        scores[name] = {"student": found, **_beside_teacher(experiment, name, logits)}
-    _write_answers(experiment, PREDICTIONS, splits[-1], logits)
+        beside = from_main(partial(_beside_teacher, experiment, name, logits))
+        scores[name] = {"student": found, **beside}
+    from_main(partial(_write_answers, experiment, PREDICTIONS, splits[-1], logits))
     return {
         "task": experiment.task,
         "label_names": experiment.label_names,
@@ -98,7 +123,7 @@ def conclude(experiment: Experiment) -> dict[str, Any]:
         "metrics": experiment.metrics,
         "teachers": teachers_training(experiment.config, experiment.tiny),
         "splits": scores,
-        "cost": costs(experiment, splits[-1]),
+        "cost": from_main(partial(costs, experiment, splits[-1])),
     }
 
 
@@ -159,6 +184,7 @@ def evaluate_run(folder: Path, split: str, views: list[str] | None = None) -> di
     Writes `evaluation-SPLIT.json`, `predictions-SPLIT.jsonl` and, where the data set has them,
     `slices-SPLIT.json` and a challenge's submission into the run folder.
     """
+    parallel.join()
     config = read_config(folder)
     config.run_dir = str(folder)
     if views is not None:
@@ -166,6 +192,14 @@ def evaluate_run(folder: Path, split: str, views: list[str] | None = None) -> di
     experiment = Experiment(config)
     experiment.use_saved_student()
     logits, scores = experiment.evaluate(experiment.split(split))
+    from_main(partial(_write_evaluation, experiment, split, logits, scores))
+    return scores
+
+
+def _write_evaluation(
+    experiment: Experiment, split: str, logits: dict[str, Tensor], scores: Scores
+) -> None:
+    folder = experiment.folder
     _write_answers(experiment, f"predictions-{split}.jsonl", split, logits)
     write_text(folder / f"evaluation-{split}.json", json.dumps(scores, indent=1))
     models, raw = {"student": logits}, experiment.raw(split)
@@ -173,7 +207,6 @@ def evaluate_run(folder: Path, split: str, views: list[str] | None = None) -> di
     slices_file(folder, split).unlink(missing_ok=True)  # of another version of the data set
     if slices:
         write_text(slices_file(folder, split), json.dumps(slices, indent=1))
-    return scores
 
 
 def predict_file(folder: Path, file: Path, views: list[str] | None = None) -> list[str]:

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from msdkit import parallel
 from msdkit.checkpoint import whole_folder, write_text
 from msdkit.config import Node
 from msdkit.data import pad
@@ -60,9 +61,15 @@ class SavedModel:
         return {"model": self.node, "masking": self.masking}
 
     def save(self, folder: Path) -> None:
-        """Write `model.safetensors` and `model.json` into an existing folder."""
-        tensors = self.model.state_dict().items()  # cloned: tied weights may not share memory
-        state = {k: v.detach().cpu().contiguous().clone() for k, v in tensors}
+        """Write `model.safetensors` and `model.json` into an existing folder.
+
+        Of several processes all must call it, and the main one writes.
+        """
+        tensors = parallel.whole(self.model.state_dict())
+        if not parallel.is_main():
+            return
+        # Cloned, as tied weights may not share memory
+        state = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
         save_file(state, folder / WEIGHTS)
         about = {
             "name": self.node["name"],

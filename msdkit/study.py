@@ -20,6 +20,7 @@ from msdkit.data import encode_label
 from msdkit.errors import ConfigError, listing
 from msdkit.evaluation import metric_name, shares_key
 from msdkit.experiment import Experiment
+from msdkit.parallel import is_main
 from msdkit.progress import console, track
 from msdkit.registry import METRICS
 from msdkit.run_folder import PREDICTIONS
@@ -60,7 +61,8 @@ def compare(
             console().print(f"── {name}, seed {config.seed}")
             runs.setdefault(name, []).append(run(config, tiny=tiny))
     study = summarise(runs, baseline, methods[baseline][0].dataset["name"])
-    _write(study, out)
+    if is_main():
+        _write(study, out)
     return study
 
 

@@ -1,46 +1,43 @@
-"""The training loop: batches in an order given by (seed, epoch), steps, logs, checkpoints."""
+"""The training loop: steps, logs, evaluations, checkpoints."""
 
 from __future__ import annotations
 
 import math
-import shutil
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import closing, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from msdkit.checkpoint import (
-    load_tree,
-    recover_folder,
-    replace_folder,
-    rng_state,
-    save_tree,
-    set_rng_state,
-)
+from msdkit import parallel
+from msdkit.batches import Batches, Part, epoch_order
+from msdkit.compilation import Compilation
 from msdkit.config import TrainConfig
 from msdkit.data import Split
 from msdkit.distiller import Distiller
-from msdkit.errors import TrainingError
 from msdkit.evaluation import Scores
 from msdkit.logs import MetricsLog, WeightLog, Window
-from msdkit.optimization import accelerator_for, epoch_order, optimizer_for, schedule_for
-from msdkit.progress import bar
+from msdkit.optimization import accelerator_for, optimizer_for, schedule_for, trained
+from msdkit.parallel import from_main
+from msdkit.processes import (
+    Step,
+    Whole,
+    WholeOptimizer,
+    check_processes,
+    gathered,
+    shared_out,
+    start_line,
+)
+from msdkit.progress import bar, console
+from msdkit.stopping import Stopped, StopSignal
+from msdkit.training_state import TrainingState, batches_per_step
 from msdkit.types import MULTIMODAL, Batch, StepOutput
-
-Save = Callable[[Path], None]
-
-
-class Stopped(SystemExit):
-    """SIGTERM came; everything is saved. The exit code is the shell's: 128 + 15."""
-
-    def __init__(self) -> None:
-        super().__init__(143)
+from msdkit.watch import Watch
 
 
 class Trainer:
@@ -48,7 +45,8 @@ class Trainer:
 
     evaluate: gives {view: {metric: value}} on val; metric chooses the best; save_model(folder)
     writes the student for inference; held_out: examples that a weighting's `update` learns from.
-    A run killed at any moment continues inside its epoch.
+    A run killed at any moment continues inside its epoch. Between two lines of the log nothing
+    waits for an accelerator: losses and norms are summed there.
     """
 
     def __init__(
@@ -60,146 +58,173 @@ class Trainer:
         seed: int,
         folder: Path,
         evaluate: Callable[[], Scores],
-        save_model: Save,
+        save_model: Callable[[Path], None],
         metric: str,
         higher_is_better: bool = True,
         accelerator: Any = None,
         held_out: Split | None = None,
         label_names: Sequence[str] = (),
     ) -> None:
-        self.distiller, self.train, self.config, self.seed = distiller, train, config, seed
-        self.folder, self.evaluate, self.save_model = folder, evaluate, save_model
+        self.accelerator = accelerator or accelerator_for(config.precision, config.parallel)
+        check_processes(self.accelerator, distiller, held_out)
+        config = shared_out(config, from_main(partial(batches_per_step, folder)))
+        self.distiller, self.config, self.seed = distiller, config, seed
+        self.folder, self.evaluate, self.held_out = folder, evaluate, held_out
         self.metric, self.sign = metric, 1.0 if higher_is_better else -1.0
-        self.accelerator = accelerator or accelerator_for(config.precision)
-        per_epoch = math.ceil(len(train) / config.batch_size)
-        self.steps_per_epoch = math.ceil(per_epoch / config.accumulate)
-        self.total_steps = config.max_steps or config.epochs * self.steps_per_epoch
-        self.every = config.evaluate_every or self.steps_per_epoch
-        modules = filter(None, (distiller.student, distiller.losses, distiller.task_loss))
-        self.parameters = [p for m in modules for p in m.parameters() if p.requires_grad]
-        optimizer = optimizer_for(config, self.parameters)
+        device, rank, world = self.accelerator.device, parallel.rank(), parallel.world()
+        self.batches = Batches(train, config, seed, rank=rank, world=world, device=device)
+        self.total_steps = config.max_steps or config.epochs * self.batches.steps_per_epoch
+        self.every = config.evaluate_every or self.batches.steps_per_epoch
+        self.compilation = Compilation(distiller.student) if config.compile else None
+        optimizer = optimizer_for(config, trained(distiller))
         self.schedule = schedule_for(config, optimizer, self.total_steps)
-        self.model, self.optimizer = self.accelerator.prepare(distiller, optimizer)
+        with warnings.catch_warnings():  # torch's advice on buffers is for a later accelerate
+            warnings.filterwarnings("ignore", ".*broadcast_buffers", FutureWarning)
+            self.model, self.optimizer = self.accelerator.prepare(Step(distiller), optimizer)
         self.log = MetricsLog(folder / "metrics.jsonl")
-        self.step, self.best, self.bad = 0, -math.inf, 0
-        self.window, self.held_out = Window(), held_out
         self.weight_log = WeightLog(folder / "weights.jsonl", distiller.views, label_names)
-        self._stop = False
+        self.window, self.watch = Window(), Watch(device)
+        self.step, self.best, self.bad = 0, -math.inf, 0
+        self.saved = TrainingState(folder, save_model, self._parts())
+        self.stop, self._since = StopSignal(), 0.0
+
+    def _parts(self) -> dict[str, Any]:
+        """Everything that the next step depends on, beside random numbers."""
+        scaler = self.accelerator.scaler
+        return {
+            "distiller": Whole(self.distiller),
+            "optimizer": WholeOptimizer(self.optimizer),
+            "schedule": self.schedule,
+            **({} if scaler is None else {"scaler": scaler}),
+            "window": self.window,
+            "weights": self.weight_log,
+            "trainer": self,
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """How far the training has come, and of how many batches its steps are made."""
+        batches = self.config.accumulate * self.batches.world
+        return {"step": self.step, "best": self.best, "bad": self.bad, "batches": batches}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.step, self.best, self.bad = state["step"], state["best"], state["bad"]
 
     def fit(self) -> None:
         """Train to the end, from the last checkpoint if there is one."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.resume()
+        if parallel.is_main():
+            self.folder.mkdir(parents=True, exist_ok=True)
+        self.saved.restore()
+        self.log.cut(self.step)
+        self.weight_log.cut(self.step)
+        if self.step or parallel.world() > 1:
+            console().print(start_line(self.config, self.step, self.total_steps))
         self.model.train()
-        with self._sigterm(), bar(self.total_steps, "train", "steps", self.step) as advance:
+        self._since, text = time.perf_counter(), ""
+        with (
+            self.stop,
+            bar(self.total_steps, "train", "steps", self.step) as advance,
+            closing(self.batches.after(self.step)) as steps,
+        ):
             while self.step < self.total_steps and not self._patience_is_over():
-                for batches in self._rest_of_epoch():
-                    loss = self.train_step(batches)
-                    advance(1, text=f"loss {loss:.3f}" + self._best_text())
-                    self._after_step()
-                    if self.step >= self.total_steps or self._patience_is_over():
-                        break
+                loss = self.train_step(next(steps))
+                if self._after_step():
+                    text = f"loss {loss:.3f}" + self._best_text()
+                advance(1, text=text)
 
-    def train_step(self, batches: Sequence[Batch]) -> float:
-        """One optimizer update over `accumulate` batches; returns the mean loss."""
-        count, loss, start = sum(map(len, batches)), 0.0, time.perf_counter()
-        self._learn_weights(batches[0])
-        for i, batch in enumerate(batches):
-            batch = batch.to(self.accelerator.device)
-            sync = i == len(batches) - 1
-            with nullcontext() if sync else self.accelerator.no_sync(self.model):
-                output = self.model(batch, self.step)
-                self._check_finite(output, batch)
-                share = len(batch) / count
-                self.accelerator.backward(output.total * share)
-                loss += output.total.item() * share
-                self._record(output, batch, share)
+    def train_step(self, parts: Sequence[Part]) -> Tensor:
+        """One optimizer update over `accumulate` micro-batches; its mean loss, on the device."""
+        self._learn_weights(parts[0])
+        losses = [self._add_gradient(part, part is parts[-1]) for part in parts]
         norm = None
         if self.config.clip is not None:
-            norm = self.accelerator.clip_grad_norm_(self.parameters, self.config.clip)
-            self._check_gradient(norm, batches)
+            parameters = trained(self.distiller)
+            norm = parallel.whole(self.accelerator.clip_grad_norm_(parameters, self.config.clip))
+            if self.accelerator.scaler is None:  # a scaler skips such steps itself
+                ids = [key for part in parts for key in part.batch.ids]
+                self.watch.gradient(self.step + 1, norm, ids)
+            self.window.add("grad_norm", norm.nan_to_num(0.0, posinf=0.0))
         self.window.add("lr", self.schedule.get_last_lr()[0])
         self.optimizer.step()
         if not self.accelerator.optimizer_step_was_skipped:
             self.schedule.step()
         self.optimizer.zero_grad()
-        if norm is not None and norm.isfinite():
-            self.window.add("grad_norm", float(norm))
-        self.window.count_step(count, time.perf_counter() - start)
+        self.window.add("steps", 1.0)
         self.step += 1
-        return loss
+        return torch.stack(losses).sum()
 
-    def _learn_weights(self, batch: Batch) -> None:
+    def _add_gradient(self, part: Part, last: bool) -> Tensor:
+        """Forward and backward over a micro-batch; its share of the step's mean loss."""
+        batch, share = part.batch.to(self.accelerator.device), part.share
+        with (
+            nullcontext() if last else self.accelerator.no_sync(self.model),
+            parallel.idle(not share),
+        ):
+            with self.accelerator.autocast():  # which FSDP leaves to us
+                total, output = self.model(batch, self.step)
+            self.watch.loss(self.step + 1, output, self.distiller.task_weight, batch.ids)
+            # Processes average their gradients, and shares are of the examples of all processes
+            self.accelerator.backward(total * (share * self.batches.world))
+        if share:
+            self._record(output, batch, share)
+        return output.total * share
+
+    def _learn_weights(self, part: Part) -> None:
         """The bilevel step of a weighting that learns from held-out examples."""
         weighting: Any = self.distiller.weighting
         if self.held_out is None or self.step % getattr(weighting, "interval", 1):
             return
-        count, device = min(self.config.batch_size, len(self.held_out)), self.accelerator.device
-        rows = epoch_order(len(self.held_out), self.seed, self.step)[:count]
-        held_out = self.held_out.__getitems__(rows.tolist())
+        rows = epoch_order(len(self.held_out), self.seed, self.step)[: self.batches.size]
+        mine = rows.tensor_split(self.batches.world)[self.batches.rank]
+        batches = part.batch, self.held_out.__getitems__(mine.tolist())
         self.distiller.step = self.step
-        with self.accelerator.autocast():
-            weighting.update(self.distiller, batch.to(device), held_out.to(device))
-
-    def _rest_of_epoch(self) -> Iterator[list[Batch]]:
-        """The groups of batches of this epoch that are still to come."""
-        epoch, done = divmod(self.step, self.steps_per_epoch)
-        order = epoch_order(len(self.train), self.seed, epoch).tolist()
-        size, group = self.config.batch_size, self.config.accumulate
-        batches = [order[i : i + size] for i in range(0, len(order), size)]
-        for i in range(done, self.steps_per_epoch):
-            part = batches[i * group : (i + 1) * group]
-            yield [self.train.__getitems__(indices) for indices in part]
-
-    def _after_step(self) -> None:
-        config, step = self.config, self.step
-        if step % config.log_every == 0 or step == self.total_steps:
-            self.log.write(**self._now("train"), **self.window.means())
-        evaluated = step % self.every == 0 or step == self.total_steps
-        if evaluated:
-            self._evaluate()
-        if evaluated or step % config.save_every == 0 or self._stop:
-            self.save()
-        if self._stop:
-            raise Stopped
-
-    def _check_finite(self, output: StepOutput, batch: Batch) -> None:
-        if torch.isfinite(output.total):
-            return
-        bad = ~torch.isfinite(self.distiller.task_weight * output.task)
-        bad = bad | ~torch.isfinite(output.weights * output.distill).all(1)
-        ids = [batch.ids[i] for i in bad.nonzero().flatten().tolist()]
-        terms = {name: values.mean().item() for name, values in output.terms.items()}
-        raise TrainingError(
-            f"step {self.step + 1}: the loss is {output.total.item()} "
-            f"(task {output.task.mean():.4g}, terms {terms}); "
-            f"examples: {', '.join(ids[:10]) or 'none alone'}"
-            + (f" and {len(ids) - 10} more" if len(ids) > 10 else "")
-        )
-
-    def _check_gradient(self, norm: Tensor, batches: Sequence[Batch]) -> None:
-        """A gradient may be infinite where the loss is not; a scaler skips such steps itself."""
-        if self.accelerator.scaler is None and not norm.isfinite():
-            ids = [key for batch in batches for key in batch.ids][:10]
-            raise TrainingError(
-                f"step {self.step + 1}: the gradient is {norm.item()} at a finite loss; "
-                f"among the examples: {', '.join(ids)}"
-            )
+        with self.accelerator.autocast(), parallel.idle(not part.share):
+            weighting.update(self.distiller, *(b.to(self.accelerator.device) for b in batches))
 
     def _record(self, output: StepOutput, batch: Batch, share: float) -> None:
         add, views = self.window.add, self.distiller.views
-        add("loss", output.total.item() * share)
-        add("task", output.task.mean().item() * share)
+        add("examples", float(len(batch)))
+        add("loss", output.total * share)
+        add("task", output.task.mean() * share)
+        add("drawn", torch.tensor([share if view in output.logits else 0.0 for view in views]))
         for name, values in output.terms.items():
-            for view, value in zip(views, values.mean(0).tolist(), strict=True):
-                add(f"distill/{name}/{view}", value * share)
+            add(f"distill/{name}", values.mean(0) * share)
         if output.terms:
-            for view, value in zip(views, output.weights.mean(0).tolist(), strict=True):
-                add(f"weight/{view}", value * share)
+            add("weight", output.weights.mean(0) * share)
             self.weight_log.add(output.weights, batch.labels)
 
+    def _after_step(self) -> bool:
+        """Log, evaluate and save what is due; whether all steps so far are known to be right."""
+        step, config = self.step, self.config
+        evaluates = step % self.every == 0 or step == self.total_steps
+        logs = step % config.log_every == 0 or step == self.total_steps
+        stops = parallel.anywhere(self.stop.asked)
+        saves = evaluates or step % config.save_every == 0 or stops
+        if not (logs or saves):
+            return self.watch.at_once
+        self.watch.look()
+        self.window.add("seconds", time.perf_counter() - self._since)
+        self.window.gather()
+        self.weight_log.gather()
+        if logs and parallel.is_main():
+            self.log.write(**self._now("train"), **self.window.means(self.distiller.views))
+            self._tell_compilation()
+        if evaluates:
+            self._evaluate()
+        if saves:
+            self.saved.save_last()
+        if stops:
+            raise Stopped
+        self._since = time.perf_counter()  # what was just done is no part of training's speed
+        return True
+
+    def _tell_compilation(self) -> None:
+        if self.compilation is not None and (seconds := round(self.compilation.seconds(), 1)):
+            console().print(f"step {self.step}: compiling the student has taken {seconds} s")
+            self.log.write(**self._now("compile"), seconds=seconds)
+
     def _evaluate(self) -> None:
-        scores = self.evaluate()
+        with gathered(self.model):
+            scores = self.evaluate()
         flat = {f"{v}/{m}": x for v, row in scores.items() for m, x in row.items()}
         self.log.write(**self._now("val"), **flat)
         self.weight_log.write(**self._now("train"))
@@ -207,82 +232,18 @@ class Trainer:
         first = self.best == -math.inf  # then even a metric that is not a number gives a best/
         if first or value > self.best:
             self.best, self.bad = -math.inf if math.isnan(value) else value, 0
-            self._save_folder("best", lambda folder: None)
+            self.saved.save_best()
         else:
             self.bad += 1
 
     def _now(self, split: str) -> dict[str, Any]:
-        return {"step": self.step, "epoch": self.step / self.steps_per_epoch, "split": split}
+        epoch = self.step / self.batches.steps_per_epoch
+        return {"step": self.step, "epoch": epoch, "split": split}
 
     def _patience_is_over(self) -> bool:
         patience = self.config.early_stopping
         return patience is not None and self.bad >= patience
 
     def _best_text(self) -> str:
-        return (
-            f" best {self.metric} {self.sign * self.best:.3f}" if math.isfinite(self.best) else ""
-        )
-
-    def save(self) -> None:
-        """Write `last/`: the student, and all that is needed to go on."""
-        self._save_folder(
-            "last", lambda folder: save_tree(folder / "state.safetensors", self.state())
-        )
-
-    def _save_folder(self, name: str, more: Save) -> None:
-        made = self.folder / f".{name}.partial"
-        shutil.rmtree(made, ignore_errors=True)
-        made.mkdir(parents=True)
-        self.save_model(made)
-        more(made)
-        replace_folder(made, self.folder / name)
-
-    def state(self) -> dict[str, Any]:
-        """Everything that the next step depends on."""
-        scaler = self.accelerator.scaler
-        return {
-            "distiller": self.distiller.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
-            "scaler": scaler.state_dict() if scaler is not None else None,
-            "rng": rng_state(),
-            "step": self.step,
-            "best": self.best,
-            "bad": self.bad,
-            "window": self.window.sums,
-            "weights": self.weight_log.sums,
-        }
-
-    def resume(self) -> None:
-        """Continue from `last/`, if it is there."""
-        for name in ("last", "best"):
-            recover_folder(self.folder / name)
-        path = self.folder / "last" / "state.safetensors"
-        if path.exists():
-            state = load_tree(path)
-            self.distiller.load_state_dict(state["distiller"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.schedule.load_state_dict(state["schedule"])
-            if self.accelerator.scaler is not None:
-                self.accelerator.scaler.load_state_dict(state["scaler"])
-            self.step, self.best, self.bad = state["step"], state["best"], state["bad"]
-            self.window.sums, self.weight_log.sums = state["window"], state["weights"]
-            set_rng_state(state["rng"])
-        self.log.cut(self.step)
-        self.weight_log.cut(self.step)
-
-    @contextmanager
-    def _sigterm(self) -> Iterator[None]:
-        """Finish the step, save and exit when SIGTERM comes."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        def ask(*_: Any) -> None:
-            self._stop = True
-
-        before = signal.signal(signal.SIGTERM, ask)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGTERM, before)
+        best = self.sign * self.best
+        return f" best {self.metric} {best:.3f}" if math.isfinite(best) else ""

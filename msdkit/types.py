@@ -5,7 +5,7 @@ Shapes: B batch, V views, C classes, L tokens or regions, D feature width, H hid
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
@@ -134,7 +134,8 @@ class Batch:
     teacher_logits: {view: `[B, C]`} from the cache; teacher_features: {view: {"pooled": `[B, H]`}}
     from the cache, where a loss needs them; teacher_inputs: a live teacher's own inputs;
     content: {modality: int `[B]`}, where equal numbers are equal inputs, so that a view that
-    repeats is computed once; modalities that are not named may differ in each example.
+    repeats is computed once; modalities that are not named may differ in each example; it stays
+    on the host, which decides by it.
     """
 
     ids: list[str]
@@ -148,23 +149,30 @@ class Batch:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def to(self, device: torch.device | str) -> Batch:
-        """The same batch on another device."""
+    def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """The same batch with its tensors changed, but for `content`, which the host reads."""
 
-        def move(found: Any) -> Any:
+        def changed(found: Any) -> Any:
             if isinstance(found, dict):
-                return {k: move(v) for k, v in found.items()}
-            return None if found is None else found.to(device)
+                return {k: changed(v) for k, v in found.items()}
+            if isinstance(found, Sequence):
+                return Sequence(change(found.values), change(found.mask))
+            return None if found is None else change(found)
 
+        inputs = changed(self.inputs)
+        same = self.teacher_inputs is self.inputs  # then it stays so, and is copied once
         return replace(
             self,
-            inputs=move(self.inputs),
-            labels=move(self.labels),
-            teacher_logits=move(self.teacher_logits),
-            teacher_features=move(self.teacher_features),
-            teacher_inputs=move(self.teacher_inputs),
-            content=move(self.content),
+            inputs=inputs,
+            labels=changed(self.labels),
+            teacher_logits=changed(self.teacher_logits),
+            teacher_features=changed(self.teacher_features),
+            teacher_inputs=inputs if same else changed(self.teacher_inputs),
         )
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch on another device."""
+        return self.map(lambda tensor: tensor.to(device, non_blocking=True))
 
 
 @dataclass
@@ -173,7 +181,8 @@ class WeightingInput:
 
     teacher_logits, student_logits: {view: `[B, C]`}, detached; losses `[B, V]`, the distill losses
     before weighting, detached; labels as in `Batch`; views: the V distilled views, multimodal
-    first; ids of the examples; step counts optimizer updates from 0.
+    first; ids of the examples; step counts optimizer updates from 0. A view that the step did not
+    draw (`views_per_step: sample`) has losses of 0 and no student's logits.
     """
 
     teacher_logits: dict[str, Tensor]

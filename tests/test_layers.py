@@ -12,14 +12,17 @@ ROOT = Path(__file__).parent.parent
 # From the bottom up. At its top a module imports from rows above it and from its left; inside a
 # function from all of its own row. The families of the second row never import one another.
 LAYERS = [row.split() for row in (
-    "errors schema progress types assets archives download paths functional plain_pickle "
-    "feature_format feature_store registry",
+    "errors schema parallel progress types assets archives download paths functional plain_pickle "
+    "disk_arrays strings feature_format feature_writer feature_store feature_shards registry",
     "losses weightings models datasets processors metrics",
     "builtin config config_files terms declarations loss_fit "
-    "compatibility validation split_labels raw_split data teacher_cache distiller "
+    "train_fit compatibility validation split_labels raw_split data "
+    "teacher_plan teacher_shards teacher_cache student_views "
+    "distiller "
     "feature_sources feature_lmdb feature_import feature_extract "
     "zoo_entries zoo",
-    "checkpoint logs evaluation cost tables optimization trainer testing",
+    "checkpoint logs evaluation cost tables optimization batches watch stopping "
+    "compilation processes training_state trainer testing",
     "run_folder saved_model new_model teachers experiment search runs study catalogue",
     "features_cli zoo_cli cli __main__ __init__",
 )]  # fmt: skip

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from msdkit import parallel
 from msdkit.errors import ConfigError
 from msdkit.functional import upcast
 from msdkit.losses.read import vector_pairs
@@ -31,6 +32,8 @@ class ContrastiveRepresentation(nn.Module):
     M − 1 (the paper's 16384 suits large sets); `temperature` is τ. In training the rows of a batch
     become `momentum` · old + (1 − momentum) · new, of norm 1 again, after the loss is computed.
     Both memories, Z, the maps and the examples' rows are saved with a run; each view has its own.
+    Processes that train together hold the same memories and Z, as of one batch; each draws its own
+    negatives.
 
     Reduction: the sum of both directions and of all negatives for each example; the mean over the
     batch is the published value. It is not 0 at the teacher.
@@ -86,22 +89,22 @@ class ContrastiveRepresentation(nn.Module):
             loss = self._contrast(s, self.teacher_memory, candidates, self.log_z[0])
             loss = loss + self._contrast(t, self.student_memory, candidates, self.log_z[1])
         if self.training:
-            self._remember(self.student_memory, rows, s.detach())
-            self._remember(self.teacher_memory, rows, t.detach())
+            self._remember(rows, s.detach(), t.detach())
         return loss
 
     def _rows_of(self, ids: list[str] | None) -> Tensor:
         """int [B]: the examples' rows in the memories, given out in the order of first sight"""
         if ids is None:
             raise ConfigError("loss 'crd' finds examples by ids, and this batch has none")
-        rows = [self._rows.setdefault(i, len(self._rows)) for i in ids]
+        for i in parallel.listed(ids):  # equal rows in all processes
+            self._rows.setdefault(i, len(self._rows))
         size = len(self.student_memory)
         if len(self._rows) > size:
             raise ConfigError(
                 f"loss 'crd' remembers train_size = {size} examples and met one more, "
                 f"'{list(self._rows)[size]}'; it takes training examples only"
             )
-        return torch.tensor(rows)
+        return torch.tensor([self._rows[i] for i in ids])
 
     def _candidates(self, rows: Tensor) -> Tensor:
         """[B] -> rows [B, 1 + K]: the example's own, then those of K others"""
@@ -113,17 +116,21 @@ class ContrastiveRepresentation(nn.Module):
         """[B, dim], [M, dim], [B, 1 + K] -> [B]; estimates `log_z` in place where there is none"""
         similar = _products(anchors, upcast(memory), rows) / self.temperature
         size = len(memory)
-        mean = similar.detach().logsumexp((0, 1)) - math.log(similar.numel())
-        z = torch.where(log_z.isinf(), mean + math.log(size), log_z)
+        count = similar.new_tensor(similar.numel())
+        here = torch.stack([similar.detach().logsumexp((0, 1)), count.log()])
+        log_sum, log_count = parallel.together(here[None]).logsumexp(0)
+        z = torch.where(log_z.isinf(), log_sum - log_count + math.log(size), log_z)
         if self.training:
             log_z.copy_(z)
         logits = similar - z - math.log(self.negatives / size)
         return F.softplus(-logits[:, 0]) + F.softplus(logits[:, 1:]).sum(1)
 
-    def _remember(self, memory: Tensor, rows: Tensor, new: Tensor) -> None:
-        """In place, so that a functional call on copies leaves the real memory alone."""
-        mixed = self.momentum * memory[rows] + (1 - self.momentum) * new
-        memory.index_copy_(0, rows, F.normalize(mixed, dim=1).to(memory.dtype))
+    def _remember(self, rows: Tensor, student: Tensor, teacher: Tensor) -> None:
+        """In place, so that a functional call on copies leaves the real memories alone."""
+        rows = parallel.together(rows)
+        for memory, new in ((self.student_memory, student), (self.teacher_memory, teacher)):
+            mixed = self.momentum * memory[rows] + (1 - self.momentum) * parallel.together(new)
+            memory.index_copy_(0, rows, F.normalize(mixed, dim=1).to(memory.dtype))
 
     def get_extra_state(self) -> list[str]:
         """The ids in the order of their rows."""

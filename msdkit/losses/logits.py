@@ -265,6 +265,8 @@ class Dist(Tempered):
     2022, arXiv 2205.10536, inter-class and intra-class loss.
     """
 
+    batch_coupled = True
+
     def __init__(
         self,
         *,

@@ -21,6 +21,7 @@ class _Relational(nn.Module):
     """What losses on relations share: which vectors they read, and a batch of one."""
 
     divergence = True
+    batch_coupled = True
     task_kinds = frozenset(TASKS)
 
     def __init__(self, *, feature: Feature = "pooled") -> None:

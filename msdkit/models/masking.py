@@ -11,6 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from msdkit import parallel
 from msdkit.errors import ConfigError
 from msdkit.registry import MASKINGS
 
@@ -25,13 +26,14 @@ class Masking(nn.Module):
     It replaces the content embeddings: positions are added after it, special tokens never pass
     through it. deterministic: equal inputs give equal outputs, as the teacher cache requires;
     reads: needs the hidden modality's embeddings; observes: gathers statistics of visible ones;
-    needs: what the model must provide.
+    needs: what the model must provide; batch_coupled: an example's output depends on its batch.
     """
 
     deterministic: ClassVar[bool] = True
     reads: ClassVar[bool] = True
     observes: ClassVar[bool] = False
     needs: ClassVar[set[str]] = set()
+    batch_coupled: ClassVar[bool] = False
 
     def setup(self, modalities: Iterable[str], width: int) -> None:
         """Called once by the model that owns the masking, with the width H of its embeddings."""
@@ -99,6 +101,7 @@ class Shuffle(Masking):
     """
 
     deterministic = False
+    batch_coupled = True
 
     def forward(
         self, embeddings: Tensor, mask: Tensor, modality: str, token: Tensor | None = None
@@ -122,6 +125,7 @@ class Mean(Masking):
     In training a running mean is kept: μ ← μ + max(n/N, 1 − momentum) (μ_batch − μ), with n the
     batch's positions and N all so far; that is the exact mean at first and an exponential one
     later. A frozen model gets the exact mean from `model.fit_masking`. Part of the state_dict.
+    Processes that train together observe one another's batches as one.
     """
 
     observes = True
@@ -151,12 +155,14 @@ class Mean(Masking):
         # Detached, since no_grad alone does not stop forward-mode derivatives
         mean, count = self.means[self.rows[modality]], self.counts[self.rows[modality]]
         values, new = embeddings.detach().to(mean.dtype), mask.sum()
+        sums = torch.where(mask[..., None], values, 0).sum((0, 1))
+        if not exact:  # an exact pass goes over all examples in each process
+            sums, new = parallel.total(sums), parallel.total(new)
         count += new
         share = new / count.clamp(min=1)
         if not exact:
             share = share.clamp(min=1 - self.momentum)
-        batch = torch.where(mask[..., None], values, 0).sum((0, 1)) / new.clamp(min=1)
-        mean += torch.where(new > 0, share, 0) * (batch - mean)
+        mean += torch.where(new > 0, share, 0) * (sums / new.clamp(min=1) - mean)
 
     def forward(
         self, embeddings: Tensor, mask: Tensor, modality: str, token: Tensor | None = None

@@ -13,7 +13,7 @@ from msdkit.types import WeightingInput
 # What a wrapper answers as the weighting inside does, where it has no answer of its own
 HANDED_ON = frozenset(
     {"teacher_views", "validate", "fit", "update", "interval", "task_kinds"}
-    | {"per_step", "learning"}
+    | {"per_step", "learning", "batch_coupled"}
 )
 
 
@@ -23,10 +23,12 @@ class Weighting(nn.Module):
     Optional beside these methods: `fit(teacher_logits, labels, ids)`, called once over the training
     set; `update(distiller, batch, held_out)`, called before every `interval`-th step with examples
     set aside from training, and `learning`, true inside of it; `task_kinds`, where not all are
-    served. per_step: the weights change with the step: its number, its losses or its student.
+    served. per_step: the weights change with the step: its number, its losses or its student;
+    batch_coupled: an example's weights depend on the others of its batch.
     """
 
     per_step: ClassVar[bool] = False
+    batch_coupled: ClassVar[bool] = False
 
     def teacher_views(self, modalities: Sequence[str]) -> list[str]:
         """Views of the teacher that are needed beyond the distilled ones."""

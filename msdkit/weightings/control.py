@@ -57,6 +57,11 @@ class Control(Wrapper):
         learns = callable(getattr(of, "update", None))
         self._in_batch = learns or bool(getattr(of, "per_step", False))
 
+    @property
+    def batch_coupled(self) -> bool:
+        """Whether it averages or shuffles within a batch."""
+        return self._in_batch
+
     def fit(self, teacher_logits: dict[str, Tensor], labels: Tensor, ids: list[str]) -> None:
         """Remember the training set; the weights over it are computed at the first step."""
         inner = getattr(self.of, "fit", None)

@@ -14,6 +14,7 @@ from torch.autograd import forward_ad
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from msdkit import parallel
 from msdkit.errors import ConfigError, TrainingError
 from msdkit.registry import WEIGHTINGS
 from msdkit.types import Batch, NonNegativeFloat, PositiveFloat, PositiveInt, WeightingInput
@@ -39,7 +40,8 @@ class Learned(Weighting):
     `hidden` is the network's inner width, `lr` its Adam's, `virtual_lr` is η, `interval` the steps
     from one update to the next. `multimodal`: a number makes w_0 that constant; None learns it.
     The weights start at 0.5. Updates draw the same dropout masks as the step that follows, and
-    leave random numbers, buffers and gradients as they were.
+    leave random numbers, buffers and gradients as they were. Processes that train together learn as
+    one with all their examples.
 
     When: There are enough examples to set some aside, and a view's teacher may be wrong in ways
     that constants do not know. An update costs nearly as much as three training steps.
@@ -110,11 +112,11 @@ class Learned(Weighting):
         weights = None if output.given is None else distiller.weighting(output.given)
         if weights is None or not weights.requires_grad:
             return
-        gradient = _gradients(output.total, student)
+        gradient = _over_all(_gradients(output.total, student), len(batch))
         with torch.no_grad():
             ahead = {n: p - self.virtual_lr * gradient[n] for n, p in student.items()}
-        with torch.random.fork_rng(devices):
-            meta = meta_gradient(distiller, ahead, held_out)
+        with torch.random.fork_rng(devices), parallel.idle(False):  # all have held-out examples
+            meta = _over_all(meta_gradient(distiller, ahead, held_out), len(held_out))
         try:
             products = directional_derivatives(distiller, student, meta, batch)
         except NotImplementedError as error:
@@ -122,23 +124,22 @@ class Learned(Weighting):
                 "learned: the student or a loss uses an operation that torch has no forward-mode "
                 f"derivative of: {str(error).partition(' because')[0]}"
             ) from error
-        scale = -self.virtual_lr / len(batch)
+        scale = -self.virtual_lr / int(parallel.total(torch.tensor(len(batch))))
         self._descend(weights, (scale * products).to(weights.dtype), distiller.step)
 
     def _descend(self, weights: Tensor, gradient: Tensor, step: int) -> None:
         """Adam along the gradient of the meta loss in the weights, both [B, V]"""
         assert self.net is not None
         assert self.adam is not None
-        if not gradient.isfinite().all():
+        parameters = list(self.net.parameters())
+        found = torch.autograd.grad(weights, parameters, gradient)
+        for p, g in zip(parameters, found, strict=True):
+            p.grad = parallel.total(g)
+        if not all(p.grad.isfinite().all() for p in parameters if p.grad is not None):
             raise TrainingError(
                 f"step {step + 1}: learned: the gradient of the weights is not finite; "
                 f"virtual_lr is {self.virtual_lr}, a smaller one may help"
             )
-        parameters = list(self.net.parameters())
-        for p, g in zip(
-            parameters, torch.autograd.grad(weights, parameters, gradient), strict=True
-        ):
-            p.grad = g
         self.adam.step()
         self.adam.zero_grad()
 
@@ -221,6 +222,12 @@ def _gradients(loss: Tensor, parameters: Tensors) -> Tensors:
     """{name: gradient}, zero where the loss does not depend on the parameter"""
     found = torch.autograd.grad(loss, list(parameters.values()), materialize_grads=True)
     return dict(zip(parameters, found, strict=True))
+
+
+def _over_all(gradients: Tensors, count: int) -> Tensors:
+    """The gradients of means over this process's examples, made those over all processes'."""
+    found = parallel.means(list(gradients.values()), count)
+    return dict(zip(gradients, found, strict=True))
 
 
 def _buffers(module: nn.Module) -> Tensors:
