@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,13 @@ import torch
 from torch import Tensor
 
 from msdkit.errors import ConfigError, DataError
-from msdkit.feature_format import StoreBusy
+from msdkit.feature_format import INDEX, StoreBusy
+from msdkit.feature_shards import join, shards
 from msdkit.feature_store import FeatureStore, FeatureStoreWriter
 from msdkit.progress import bar
-from msdkit.raw_split import RawSplit, digest
-from msdkit.split_labels import encode_label, labels_at
+from msdkit.raw_split import RawSplit, digest, digest_of, rows_of
+from msdkit.split_labels import Labels, encode_label, labels_at
+from msdkit.strings import Strings, first_rows, stored
 from msdkit.types import Batch
 from msdkit.types import Sequence as Padded
 
@@ -26,6 +30,8 @@ __all__ = ["ModelInputs", "RawSplit", "Split", "digest", "encode_label", "pad"]
 Inputs = dict[str, Padded]
 CARVE_SEED = 0
 CHUNK = 512  # raw values handed to a processor at once
+SHARD = 1 << 16  # distinct values of a processed store that one process takes at once
+POLL = 0.5  # seconds between looks at what other processes write
 
 
 class ModelInputs:
@@ -38,21 +44,25 @@ class ModelInputs:
         self.raw, self.processors = raw, dict(processors)
         self._stores: dict[str, FeatureStore] = {}
         self.rows: dict[str, np.ndarray] = {}
-        parts = []
+        parts: list[Iterable[str]] = []
         for modality, processor in self.processors.items():
             try:
-                keys = [processor.key(value) for value in raw.raws(modality)]
+                keys = stored(map(processor.key, raw.raws(modality)))
                 store = processed_store(raw, modality, processor, keys, cache)
             except DataError as error:
                 raise DataError(f"split '{raw.split}', modality '{modality}': {error}") from error
             self._stores[modality], self.rows[modality] = store, store.rows(keys)
-            parts += [modality, processor.fingerprint(), *keys]
-        self.fingerprint = digest(*parts)
+            parts += [[modality, processor.fingerprint()], keys]
+        self.fingerprint = digest_of(chain.from_iterable(parts))
 
     @property
     def random(self) -> list[str]:
         """The modalities whose processors transform training data at random."""
         return [m for m, p in self.processors.items() if p.random]
+
+    def lengths(self) -> dict[str, np.ndarray]:
+        """{modality: int64 [N]}, the tokens or rows of each example."""
+        return {m: store.lengths[self.rows[m]] for m, store in self._stores.items()}
 
     def batch(self, indices: Sequence[int], augment: bool = False) -> dict[str, Padded]:
         """{modality: values [B, L] or [B, L, D], mask [B, L]} of the examples at `indices`."""
@@ -69,45 +79,65 @@ class ModelInputs:
 
 
 def processed_store(
-    raw: RawSplit, modality: str, processor: Any, keys: Sequence[str], cache: Path
+    raw: RawSplit, modality: str, processor: Any, keys: Strings, cache: Path
 ) -> FeatureStore:
-    """The feature store of a processed modality, computed on the first call."""
-    first: dict[str, int] = {}
-    for i, key in enumerate(keys):
-        first.setdefault(key, i)
+    """The feature store of a processed modality, computed on the first call.
+
+    Processes that need the same one share the work: each takes the next shard that is neither
+    finished nor being written. What a dead one has left half-done, another takes up.
+    """
     held = getattr(processor, "store", None)
     if isinstance(held, FeatureStore):  # what is stored already is read where it lies
         return held
-    folder = cache / "processed" / digest(processor.fingerprint(), *first)
-    while not folder.exists():
-        try:
-            _process(raw, modality, processor, first, folder)
-        except DataError as error:  # another process may compute the same; its result will do
-            if not isinstance(error, StoreBusy) and not folder.exists():
-                raise
-            time.sleep(1)
+    first = first_rows(keys)
+    content = digest_of(chain([processor.fingerprint()], keys.at(first)))
+    folder = cache / "processed" / content
+    parts = [first[i : i + SHARD] for i in range(0, len(first), SHARD)]
+    folders = [shard.folder(folder) for shard in shards(len(parts))] if parts[1:] else [folder]
+    while not (folder / INDEX).is_file():
+        busy = [
+            not _processed(raw, modality, processor, keys, rows, path)
+            for path, rows in zip(folders, parts, strict=True)
+        ]
+        if any(busy):  # another process computes it; its result will do
+            time.sleep(POLL)
+        elif parts[1:]:
+            join(folder, len(parts))
     store = FeatureStore(folder)
     store.verify_if_small()
     return store
 
 
-def _process(
-    raw: RawSplit, modality: str, processor: Any, first: Mapping[str, int], folder: Path
-) -> None:
-    """Compute each distinct raw value once; `first`: {key: an example that has it}."""
+def _processed(
+    raw: RawSplit,
+    modality: str,
+    processor: Any,
+    keys: Strings,
+    rows: np.ndarray,
+    folder: Path,
+) -> bool:
+    """Whether a store of the keys at `rows`, all distinct, is there, by our work or another's."""
     dtype = storage_dtype(processor)
     dim = 1 if dtype == "int32" else processor.modality.size
-    with FeatureStoreWriter(folder, dim, dtype) as writer:
-        left = [key for key in first if key not in writer]
-        what = f"{type(processor).__name__} {raw.split} {modality}"
-        with bar(len(first), what, "items", len(first) - len(left)) as advance:
-            for start in range(0, len(left), CHUNK):
-                part = left[start : start + CHUNK]
-                arrays = processor.batch([raw.raw(first[key], modality) for key in part])
-                for key, array in zip(part, arrays, strict=True):
-                    writer.add(key, array)
-                advance(len(part))
-        writer.finish()
+    what = f"{type(processor).__name__} {raw.split} {modality}"
+    if (folder / INDEX).is_file():
+        return True
+    try:
+        with FeatureStoreWriter(folder, dim, dtype) as writer:
+            left = [row for row in rows.tolist() if keys[row] not in writer]
+            with bar(len(rows), what, "items", len(rows) - len(left)) as advance:
+                for start in range(0, len(left), CHUNK):
+                    part = left[start : start + CHUNK]
+                    arrays = processor.batch([raw.raw(row, modality) for row in part])
+                    for row, array in zip(part, arrays, strict=True):
+                        writer.add(keys[row], array)
+                    advance(len(part))
+    except StoreBusy:
+        return False
+    except DataError:
+        if not (folder / INDEX).is_file():  # else another process was quicker
+            raise
+    return True
 
 
 def storage_dtype(processor: Any) -> Any:
@@ -136,13 +166,16 @@ def carve(count: int, share: float) -> tuple[Tensor, Tensor]:
         raise ConfigError(
             f"train.held_out: a share of {share} of {count} training examples leaves none"
         )
-    return order[held:].sort().values, order[:held].sort().values
+    chosen = torch.zeros(count, dtype=torch.bool)
+    chosen[order[:held]] = True
+    return (~chosen).nonzero()[:, 0], chosen.nonzero()[:, 0]
 
 
 class Split:
     """One split as the trainer and the evaluation read it: a map-style data set of batches.
 
-    teacher: the teacher's cached answers, {"logits": {view: `[N, C]`}, "pooled": {view: `[N, H]`}};
+    teacher: the teacher's cached answers, {"logits": {view: `[N, C]`}, "pooled": {view: `[N, H]`}},
+    tensors or what reads a batch's rows from disk when it is indexed by them;
     teacher_inputs: for a live teacher; rows: the examples that it has, None for all.
     """
 
@@ -151,29 +184,34 @@ class Split:
         inputs: ModelInputs,
         *,
         teacher_inputs: ModelInputs | None = None,
-        teacher: Mapping[str, Mapping[str, Tensor]] | None = None,
+        teacher: Mapping[str, Mapping[str, Any]] | None = None,
         augment: bool = False,
         rows: Tensor | None = None,
     ) -> None:
         self.inputs, self.teacher_inputs = inputs, teacher_inputs
         self.teacher, self.augment = teacher, augment
         raw = inputs.raw
-        self.rows = torch.arange(len(raw)) if rows is None else rows
-        self.ids = [raw.ids[i] for i in self.rows.tolist()]
-        self.labels = None if raw.labels is None else labels_at(raw.labels, self.rows)
+        self._whole = rows is None
+        self.rows = rows_of(len(raw)) if rows is None else rows
+        self.ids = raw.ids if rows is None else raw.ids.at(rows.numpy())
 
     def __len__(self) -> int:
         return len(self.rows)
 
+    @cached_property
+    def labels(self) -> Labels | None:
+        """The labels of its examples, where they have any."""
+        held = self.inputs.raw.labels
+        return held if held is None or self._whole else labels_at(held, self.rows)
+
     def __getitems__(self, indices: Sequence[int]) -> Batch:
-        index = torch.as_tensor(indices)
-        rows = self.rows[index]
+        rows, labels = self.rows[torch.as_tensor(indices)], self.inputs.raw.labels
         inputs = self.inputs.batch(rows.tolist(), self.augment)
         logits, features = self._teacher_answers(rows)
         return Batch(
-            ids=[self.ids[i] for i in indices],
+            ids=list(self.inputs.raw.ids.at(rows.numpy())),
             inputs=inputs,
-            labels=None if self.labels is None else self.labels[index],
+            labels=None if labels is None else labels[rows],
             teacher_logits=logits,
             teacher_features=features,
             teacher_inputs=self._teacher_inputs(rows, inputs),

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from msdkit.errors import ConfigError, DataError
-from msdkit.feature_import import Imported, verified
+from msdkit.feature_import import Imported, finished, place
+from msdkit.feature_shards import Shard
 from msdkit.feature_sources import Regions
 from msdkit.feature_store import FeatureStoreWriter
 from msdkit.processors.image import ImageEncoder
@@ -141,23 +142,29 @@ def extract_features(
     *,
     batch_size: int = 8,
     dtype: Literal["fp16", "fp32"] = "fp16",
+    shard: Shard | None = None,
 ) -> Imported:
     """Write the features of all pictures of a folder into a new store, and verify it.
 
     Keys are the pictures' paths in the folder, without suffix. A second call after an interruption
-    goes on where the first ended.
+    goes on where the first ended. shard: compute this part of the store alone, beside other
+    processes; the last one to finish makes one store of the parts.
     """
-    files = pictures_of(Path(images))
-    with FeatureStoreWriter(store, extractor.dim, dtype, extractor.boxes) as writer:
+    path = place(store, shard)
+    if shard is not None and path.is_dir():
+        return finished(store, shard)
+    found = pictures_of(Path(images))
+    files = {key: file for key, file in found.items() if shard is None or shard.owns(key)}
+    with FeatureStoreWriter(path, extractor.dim, dtype, extractor.boxes) as writer:
         left = [key for key in files if key not in writer]
         done = len(files) - len(left)
         with bar(len(files), f"extracting {images}", "pictures", done) as advance:
             for start in range(0, len(left), batch_size):
                 keys = left[start : start + batch_size]
-                for key, found in zip(keys, extractor([files[k] for k in keys]), strict=True):
-                    writer.add(key, *found)
+                for key, regions in zip(keys, extractor([files[k] for k in keys]), strict=True):
+                    writer.add(key, *regions)
                 advance(len(keys))
-    return verified(store)
+    return finished(store, shard)
 
 
 def build_extractor(

@@ -5,15 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import uuid
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any, Literal
 
 import numpy as np
 
 from msdkit.errors import DataError
+from msdkit.strings import Strings, table
 
 DType = Literal["fp16", "fp32", "int32"]
+Arrays = dict[str, np.ndarray]
 FORMAT = 1
 DATA, INDEX, JOURNAL, BOXES = "features.bin", "index.safetensors", "journal.jsonl", "boxes.bin"
 _NAMES = {"fp16": "float16", "fp32": "float32", "int32": "int32"}
@@ -22,10 +26,6 @@ TYPES: dict[str, np.dtype] = {name: np.dtype(full) for name, full in _NAMES.item
 
 class StoreBusy(DataError):
     """Another process is building the store."""
-
-
-def encode(key: str) -> bytes:
-    return key.encode("utf-8", "surrogatepass")  # names of files may hold lone surrogates
 
 
 def entry(line: bytes) -> list[Any] | None:
@@ -50,7 +50,8 @@ def map(path: Path, dtype: str, rows: int, dim: int) -> np.ndarray:
     if rows == 0:  # an empty file cannot be mapped
         return np.empty(shape, TYPES[dtype])
     # asarray: slices of the subclass np.memmap cost more than the copy of a record
-    return np.asarray(np.memmap(path, TYPES[dtype], mode="r", shape=shape))
+    # "c": torch takes only arrays that may be written; what is written stays out of the file
+    return np.asarray(np.memmap(path, TYPES[dtype], mode="c", shape=shape))
 
 
 def widen(values: np.ndarray) -> np.ndarray:
@@ -83,45 +84,77 @@ def checksum(rows: np.ndarray, boxes: np.ndarray | None) -> int:
     return crc if boxes is None else zlib.crc32(boxes.tobytes(), crc)
 
 
-def make_index(lengths: dict[bytes, int], crc: list[int]) -> dict[str, np.ndarray]:
-    def ends(sizes: list[int]) -> np.ndarray:
-        return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+def make_index(lengths: Mapping[bytes, int], crc: list[int]) -> Arrays:
+    """The index of records in their order; lengths: {key: rows}."""
+    return looked_up(
+        {
+            "keys": np.frombuffer(b"".join(lengths), np.uint8),
+            "key_offsets": ends([len(key) for key in lengths]),
+            "offsets": ends(list(lengths.values())),
+            "crc32": np.array(crc, np.uint32),
+        }
+    )
 
-    return {
-        "keys": np.frombuffer(b"".join(lengths), np.uint8),
-        "key_offsets": ends([len(key) for key in lengths]),
-        "offsets": ends(list(lengths.values())),
-        "crc32": np.array(crc, np.uint32),
-    }
+
+def ends(sizes: Any) -> np.ndarray:
+    """int64 `[N + 1]`: where each of N pieces ends, beginning with 0"""
+    return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
 
 
-def digest(dtype: str, dim: int, index: dict[str, np.ndarray]) -> str:
+def keys_of(index: Arrays) -> Strings:
+    """All keys, in the order of the records."""
+    return Strings(index["keys"], index["key_offsets"])
+
+
+def looked_up(index: Arrays) -> Arrays:
+    """The index with a table that finds keys; indices of earlier versions have none."""
+    if "key_names" in index:
+        return index
+    found = table(keys_of(index))
+    names = found["names"].view(np.uint8).reshape(-1, 16)
+    return {**index, "key_names": names, "key_rows": found["rows"]}
+
+
+def table_of(index: Arrays) -> Arrays:
+    """What `strings.find` looks keys up in."""
+    names = index["key_names"]
+    return {"names": names.reshape(-1).view("S16"), "rows": index["key_rows"]}
+
+
+def digest(dtype: str, dim: int, index: Arrays) -> str:
     digest = hashlib.blake2b(f"{FORMAT} {dtype} {dim}".encode(), digest_size=16)
     for name in ("keys", "key_offsets", "offsets", "crc32"):
-        digest.update(index[name].tobytes())
+        digest.update(index[name].data)
     return digest.hexdigest()
 
 
-def write_index(path: Path, index: dict[str, np.ndarray], about: dict[str, Any]) -> None:
-    from safetensors.numpy import save
+def write_index(path: Path, index: Arrays, about: dict[str, Any]) -> None:
+    """Write an index to the disk; what stands there is replaced at once."""
+    from safetensors.numpy import save_file
 
-    # one entry: the order of several would change from run to run
-    data = save(index, metadata={"feature_store": json.dumps(about)})
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+    partial = path.with_suffix(f".{uuid.uuid4().hex[:8]}.partial")
+    try:
+        # one entry: the order of several would change from run to run
+        save_file(index, partial, metadata={"feature_store": json.dumps(about)})
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
-def read_index(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def read_index(path: Path) -> tuple[Arrays, dict[str, Any]]:
+    """The arrays of a store's index, memory-mapped, and what it says about the store."""
     from safetensors import SafetensorError, safe_open
 
     if not (path / INDEX).is_file():
-        raise DataError(f"{path} is no feature store: {INDEX} is missing")
+        shards = len(list(path.glob(f"shard-*/{INDEX}")))
+        hint = f"; {shards} of its shards are finished, not all" if shards else ""
+        raise DataError(f"{path} is no feature store: {INDEX} is missing{hint}")
     try:
-        with safe_open(path / INDEX, framework="numpy") as file:
+        with safe_open(path / INDEX, framework="pt") as file:  # numpy's would read all of it
             about = json.loads((file.metadata() or {}).get("feature_store", "{}"))
-            index = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            index = {name: file.get_tensor(name).numpy() for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise DataError(f"feature store {path}: cannot read {INDEX}: {error}") from error
     if about.get("format") != FORMAT:

@@ -13,6 +13,7 @@ import numpy as np
 
 from msdkit.errors import ConfigError, DataError, listing, suggest
 from msdkit.feature_lmdb import MmfLmdb, UniterLmdb, reading
+from msdkit.feature_shards import Shard, join
 from msdkit.feature_sources import Entry, NpyFolder, Regions, Source, Tsv
 from msdkit.feature_store import FeatureStore, FeatureStoreWriter
 from msdkit.progress import bar
@@ -51,13 +52,18 @@ def import_features(
     format: str | None = None,
     dtype: Literal["fp16", "fp32"] = "fp16",
     max_regions: int | None = None,
+    shard: Shard | None = None,
 ) -> Imported:
     """Write the features of `source` into a new store, and read them back against checksums.
 
     format: a name in `SOURCES`; without it the files tell. max_regions: keep only the first
     regions of each picture (detectors put the surest first). A second call after an interruption
-    goes on where the first ended.
+    goes on where the first ended. shard: write this part of the store alone, beside other
+    processes; the last one to finish makes one store of the parts.
     """
+    path = place(store, shard)
+    if shard is not None and path.is_dir():
+        return finished(store, shard)
     opened = open_source(Path(source), format)
     with closing(iter(opened)) as entries:  # type: ignore[type-var]
         first = next(entries, None)
@@ -65,9 +71,23 @@ def import_features(
             raise DataError(f"{source}: holds no features")
         sample = first.load()
         boxes = sample.boxes is not None
-        with FeatureStoreWriter(store, sample.features.shape[1], dtype, boxes) as writer:
-            repeated = _copy(opened, chain([first], entries), writer, max_regions)
-    return verified(store, repeated)
+        with FeatureStoreWriter(path, sample.features.shape[1], dtype, boxes) as writer:
+            mine = (e for e in chain([first], entries) if shard is None or shard.owns(e.key))
+            repeated = _copy(opened, mine, writer, max_regions)
+    return finished(store, shard, repeated)
+
+
+def place(store: str | Path, shard: Shard | None) -> Path:
+    """The folder to write: the store, or one of its shards."""
+    return Path(store) if shard is None else shard.folder(Path(store))
+
+
+def finished(store: str | Path, shard: Shard | None, repeated: int = 0) -> Imported:
+    """Verify what was written, and describe it; the last shard makes the store one."""
+    found = verified(place(store, shard), repeated)
+    if shard is not None:
+        join(Path(store), shard.count)
+    return found
 
 
 def verified(store: str | Path, repeated: int = 0) -> Imported:

@@ -1,53 +1,54 @@
 """Memory-mapped sequences of features per key: regions, token states, audio frames, token ids.
 
 A store is a folder. `features.bin` holds the rows of all records, one after the other;
-`index.safetensors` holds the keys, where each record begins, a checksum of each record and, if the
-rows have places in a picture, their boxes.
+`index.safetensors` holds the keys and a table that finds them, where each record begins, a checksum
+of each record and, if the rows have places in a picture, their boxes.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import zlib
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
-from typing import IO, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from msdkit.disk_arrays import ArrayWriter
 from msdkit.errors import DataError
 from msdkit.feature_format import (
-    BOXES,
     DATA,
-    FORMAT,
     INDEX,
-    JOURNAL,
     TYPES,
     DType,
     checksum,
-    converted,
     digest,
-    encode,
-    entry,
-    lock,
-    make_index,
+    ends,
+    keys_of,
+    looked_up,
     map,
     read_index,
+    table_of,
     widen,
-    write_index,
 )
+from msdkit.feature_writer import FeatureStoreWriter
+from msdkit.strings import chunks, find
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["INDEX", "FeatureStore", "FeatureStoreWriter"]
 
 VERIFIED_BELOW = 1 << 30  # bytes
 
 
 class FeatureStore:
-    """A finished store, read through a memory map; opening it reads the index only.
+    """A finished store, read through memory maps; opening it reads the index only.
 
     `store[key]` is one record as stored: `[L, D]`, or `[L]` for token ids. For training, ask once
-    for `rows(keys)`, then `gather` one batch after the other.
+    for `rows(keys)`, then `gather` one batch after the other. A store that was built in shards is
+    read like any other.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -57,31 +58,38 @@ class FeatureStore:
         self.dim: int = about["dim"]
         self.fingerprint: str = about["digest"]
         self._offsets = self._index["offsets"]
-        self._check()
-        self.lengths: np.ndarray = np.diff(self._offsets)
-        self._data = map(self.path / DATA, self.dtype, self._offsets[-1], self.dim)
+        self._keys = keys_of(self._index)
+        shards = about.get("shards", {"": int(self._offsets[-1])})
+        self._check(shards)
+        self._starts = ends(list(shards.values()))[:-1]
+        self._parts = [self._map(name, rows) for name, rows in shards.items()]
 
     def __repr__(self) -> str:
         return f"FeatureStore('{self.path}': {len(self)} keys, {self.dtype}, dim {self.dim})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return FeatureStore, (self.path,)  # a worker process maps the file itself
+        return FeatureStore, (self.path,)  # a worker process maps the files itself
 
     def __len__(self) -> int:
-        return len(self.lengths)
+        return len(self._keys)
 
     def __contains__(self, key: object) -> bool:
-        return isinstance(key, str) and encode(key) in self._row_of
+        return isinstance(key, str) and find(self._table, [key])[0] >= 0
 
     def __iter__(self) -> Iterator[str]:
-        return (key.decode("utf-8", "surrogatepass") for key in self._row_of)
+        return iter(self._keys)
 
     def __getitem__(self, key: str) -> np.ndarray:
-        return self._data[self._span(self._row(key))]
+        return self._record(self._row(key))
 
     def keys(self) -> list[str]:
         """All keys, in the order in which they were added."""
         return list(self)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """int64 `[N]`: how many rows each record has"""
+        return np.diff(self._offsets)
 
     def boxes(self, key: str) -> np.ndarray | None:
         """float32 `[L, 4]`, or None in a store without boxes."""
@@ -89,206 +97,105 @@ class FeatureStore:
 
     def rows(self, keys: Iterable[str]) -> np.ndarray:
         """int64 indices of keys, for `gather`."""
-        return np.array([self._row(key) for key in keys], np.int64)
+        found = ArrayWriter(np.int64)
+        for part in chunks(keys):
+            rows = find(self._table, part)
+            if rows.min() < 0:
+                lacking = part[int(rows.argmin())]
+                raise DataError(
+                    f"feature store {self.path} ({len(self)} keys) has no key '{lacking}'"
+                )
+            found.write(rows.tobytes())
+        return found.finish()
 
     def gather(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """[B] -> float32 [B, L, D] or int64 [B, L], mask bool [B, L]; padded with zeros."""
-        indices = np.asarray(indices)
-        lengths = self.lengths[indices]
-        positions = np.arange(lengths.max(initial=0))
-        mask = positions < lengths[:, None]
-        wanted = (self._offsets[indices][:, None] + positions)[mask]
-        values = widen(np.take(self._data, wanted, axis=0))
-        if mask.all():
-            return values.reshape(*mask.shape, *values.shape[1:]), mask
-        padded = np.zeros((*mask.shape, *values.shape[1:]), values.dtype)
-        padded[mask] = values
-        return padded, mask
+        values, mask = self._gathered(np.asarray(indices))
+        return widen(values), mask
 
     def verify_if_small(self) -> None:
         """Verify a store of less than 1 GiB; reading a larger one at each start takes too long."""
-        if self._data.nbytes < VERIFIED_BELOW:
+        if sum(part.nbytes for part in self._parts) < VERIFIED_BELOW:
             self.verify()
 
     def verify(self) -> None:
         """Compare all with the checksums; DataError naming the first damaged key."""
         if digest(self.dtype, self.dim, self._index) != self.fingerprint:
             raise DataError(f"feature store {self.path}: {INDEX} is damaged; build it again")
-        for row, key in enumerate(self):
-            found = checksum(self._data[self._span(row)], self._boxes(row))
-            if found != self._index["crc32"][row]:
-                raise DataError(f"feature store {self.path}: the record '{key}' is damaged")
+        for row, crc in enumerate(self._index["crc32"]):
+            if checksum(self._record(row), self._boxes(row)) != crc:
+                raise DataError(
+                    f"feature store {self.path}: the record '{self._keys[row]}' is damaged"
+                )
+
+    def _gathered(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As `gather`, in the type in which records are stored."""
+        if self._block is not None and len(indices):
+            import torch
+
+            values = self._block.index_select(0, torch.as_tensor(indices)).numpy()
+            values = values.reshape(len(indices), -1, *self._parts[0].shape[1:])
+            return values, np.ones(values.shape[:2], bool)
+        starts = self._offsets[indices]
+        lengths = self._offsets[indices + 1] - starts
+        mask = np.arange(lengths.max(initial=0)) < lengths[:, None]
+        parts = self._starts.searchsorted(starts, side="right") - 1
+        places = (parts, starts - self._starts[parts], lengths)
+        values = np.empty((*mask.shape, *self._parts[0].shape[1:]), TYPES[self.dtype])
+        # Record by record: one long copy each is faster than indexing by rows.
+        for to, part, start, length in zip(values, *(x.tolist() for x in places), strict=True):
+            to[:length] = self._parts[part][start : start + length]
+            to[length:] = 0
+        return values, mask
+
+    def _record(self, row: int) -> np.ndarray:
+        start, end = (int(at) for at in self._offsets[row : row + 2])
+        part = bisect_right(self._starts, start) - 1
+        before = self._starts[part]
+        record = self._parts[part][start - before : end - before]
+        record.setflags(write=False)
+        return record
 
     @cached_property
-    def _row_of(self) -> dict[bytes, int]:
-        blob, ends = self._index["keys"].tobytes(), self._index["key_offsets"].tolist()
-        return {blob[a:b]: row for row, (a, b) in enumerate(pairwise(ends))}
+    def _block(self) -> Tensor | None:
+        """[N, L · D]: one file of records of one length, which torch copies with all threads."""
+        import torch
+
+        lengths = self.lengths
+        if len(self._parts) > 1 or lengths.max(initial=0) == 0 or lengths.min() < lengths.max():
+            return None
+        return torch.from_numpy(self._parts[0]).reshape(len(self), -1)
+
+    @cached_property
+    def _table(self) -> dict[str, np.ndarray]:
+        return table_of(looked_up(self._index))
 
     def _row(self, key: str) -> int:
-        row = self._row_of.get(encode(key))
-        if row is None:
-            raise DataError(f"feature store {self.path} ({len(self)} keys) has no key '{key}'")
-        return row
-
-    def _span(self, row: int) -> slice:
-        return slice(int(self._offsets[row]), int(self._offsets[row + 1]))
+        return int(self.rows([key])[0])
 
     def _boxes(self, row: int) -> np.ndarray | None:
-        return self._index["boxes"][self._span(row)] if "boxes" in self._index else None
+        if "boxes" not in self._index:
+            return None
+        return self._index["boxes"][self._offsets[row] : self._offsets[row + 1]]
 
-    def _check(self) -> None:
+    def _map(self, shard: str, rows: int) -> np.ndarray:
+        return map(self.path / shard / DATA, self.dtype, rows, self.dim)
+
+    def _check(self, shards: dict[str, int]) -> None:
         index, rows = self._index, int(self._offsets[-1])
         sizes = [len(index["crc32"]), len(self._offsets) - 1, len(index["key_offsets"]) - 1]
         boxes = len(index.get("boxes", range(rows)))
         descending = (np.diff(self._offsets) < 0).any()
-        if len({*sizes}) > 1 or descending or boxes != rows:
+        if len({*sizes}) > 1 or descending or {boxes, sum(shards.values())} != {rows}:
             raise DataError(
                 f"feature store {self.path}: {INDEX} contradicts itself; build it again"
             )
-        expected = rows * self.dim * TYPES[self.dtype].itemsize
-        found = (self.path / DATA).stat().st_size if (self.path / DATA).exists() else 0
-        if found != expected:
-            raise DataError(
-                f"feature store {self.path}: {DATA} has {found} bytes, expected {expected}; "
-                "it was cut off or belongs to another index"
-            )
-
-
-class FeatureStoreWriter:
-    """Builds a store, which appears under its name when it is finished and not before.
-
-    A build that was killed leaves `PATH.partial`; a writer opened with the same arguments goes on
-    after the last complete record. Leaving the `with` block without an error finishes the store.
-
-    dtype: "fp16" or "fp32" for rows `[L, dim]`, "int32" for token ids `[L]` with dim = 1.
-    boxes: whether each row has a box, float32 `[L, 4]`.
-    """
-
-    def __init__(
-        self, path: str | Path, dim: int, dtype: DType = "fp16", boxes: bool = False
-    ) -> None:
-        self.path, self.dim, self.dtype = Path(path), dim, dtype
-        if dtype not in TYPES or dim < 1 or (dtype == "int32" and dim != 1):
-            raise DataError(
-                f"feature store {path}: got dtype '{dtype}' with dim {dim}, expected fp16 or fp32 "
-                "with dim >= 1, or int32 with dim 1"
-            )
-        self._lengths: dict[bytes, int] = {}
-        self._crc: list[int] = []
-        self._row_bytes = {DATA: dim * TYPES[dtype].itemsize} | ({BOXES: 16} if boxes else {})
-        self._partial = self.path.with_name(self.path.name + ".partial")
-        self._files: dict[str, IO[bytes]] = {}
-        try:
-            self._open()
-            self._resume([FORMAT, dtype, dim, boxes])
-        except BaseException:
-            self.close()
-            raise
-
-    def __enter__(self) -> FeatureStoreWriter:
-        return self
-
-    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
-        if error is None:
-            self.finish()
-        self.close()
-
-    def __contains__(self, key: object) -> bool:
-        return isinstance(key, str) and encode(key) in self._lengths
-
-    def __len__(self) -> int:
-        return len(self._lengths)
-
-    def add(self, key: str, array: np.ndarray, boxes: np.ndarray | None = None) -> None:
-        """Append one record: `[L, dim]`, or integers `[L]`; DataError when it does not fit."""
-        if key in self:
-            raise DataError(f"feature store {self.path}: the key '{key}' was added twice")
-        where = f"feature store {self.path}, key '{key}'"
-        rows = converted(where, np.asarray(array), self.dtype, self.dim)
-        if (boxes is None) == (BOXES in self._files):
-            raise DataError(f"{where}: boxes must be given for every record or for none")
-        places = None if boxes is None else converted(f"{where}, boxes", boxes, "fp32", 4)
-        if places is not None and len(places) != len(rows):
-            raise DataError(f"{where}: got {len(places)} boxes for {len(rows)} rows")
-        self._write(DATA, rows.tobytes())
-        if places is not None:
-            self._write(BOXES, places.tobytes())
-        crc = checksum(rows, places)
-        # last, so that what the journal names is complete
-        self._write(JOURNAL, json.dumps([key, len(rows), crc]).encode() + b"\n")
-        self._remember(key, len(rows), crc)
-
-    def finish(self) -> None:
-        """Write the index and give the store its name; does nothing on a finished store."""
-        if not self._files:
-            return
-        index = make_index(self._lengths, self._crc)
-        about = {
-            "format": FORMAT,
-            "dtype": self.dtype,
-            "dim": self.dim,
-            "digest": digest(self.dtype, self.dim, index),
-        }
-        if BOXES in self._files:
-            places = (self._partial / BOXES).read_bytes()
-            index["boxes"] = np.frombuffer(places, np.float32).reshape(-1, 4)
-        os.fsync(self._files[DATA].fileno())
-        write_index(self._partial / INDEX, index, about)
-        self._partial.replace(self.path)
-        self.close()  # not earlier: this lets go of the lock
-        for name in (JOURNAL, BOXES):  # not earlier: a kill before the rename must lose nothing
-            (self.path / name).unlink(missing_ok=True)
-
-    def close(self) -> None:
-        """Stop here; what was added stays in `PATH.partial` for the next writer."""
-        for file in self._files.values():
-            file.close()
-        self._files = {}
-
-    def _open(self) -> None:
-        if not self.path.exists():
-            self._partial.mkdir(parents=True, exist_ok=True)
-            for name in (JOURNAL, *self._row_bytes):
-                self._files[name] = (self._partial / name).open("a+b")
-            lock(self._files[JOURNAL], self._partial)
-        if self.path.exists():  # now, or since another writer let go of the lock
-            raise DataError(f"feature store {self.path} exists; delete it to build it again")
-
-    def _resume(self, header: list[Any]) -> None:
-        """Take over the complete records of an interrupted build; cut off what follows them."""
-        journal = self._files[JOURNAL]
-        for file in self._files.values():
-            file.seek(0)
-        begun = entry(journal.readline())
-        if begun not in (None, header):
-            raise DataError(
-                f"{self._partial} was begun with [format, dtype, dim, boxes] = {begun}, not "
-                f"{header}; delete it to start anew"
-            )
-        end = journal.tell() if begun else 0
-        while self._take_over(entry(journal.readline())):
-            end = journal.tell()
-        journal.truncate(end)
-        for name, width in self._row_bytes.items():
-            self._files[name].truncate(sum(self._lengths.values()) * width)
-        if not begun:
-            self._write(JOURNAL, json.dumps(header).encode() + b"\n")
-
-    def _take_over(self, entry: list[Any] | None) -> bool:
-        if entry is None:
-            return False
-        key, length, crc = entry
-        found = 0
-        for name, width in self._row_bytes.items():
-            found = zlib.crc32(self._files[name].read(length * width), found)
-        if found == crc:
-            self._remember(key, length, crc)
-        return found == crc
-
-    def _write(self, name: str, data: bytes) -> None:
-        self._files[name].write(data)
-        self._files[name].flush()
-
-    def _remember(self, key: str, length: int, crc: int) -> None:
-        self._lengths[encode(key)] = length
-        self._crc.append(crc)
+        for shard, held in shards.items():
+            expected = held * self.dim * TYPES[self.dtype].itemsize
+            data = self.path / shard / DATA
+            found = data.stat().st_size if data.exists() else 0
+            if found != expected:
+                raise DataError(
+                    f"feature store {data.parent}: {DATA} has {found} bytes, expected {expected}; "
+                    "it was cut off or belongs to another index"
+                )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,15 +12,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from msdkit.disk_arrays import ArrayWriter, on_disk
 from msdkit.errors import DataError, listing
-from msdkit.split_labels import LazyLabels, encode_label, gives_labels
+from msdkit.split_labels import Labels, LazyLabels, encode_label, gives_labels
+from msdkit.strings import StringsWriter, encode, repeated
 from msdkit.types import Example, Task
 
 CHUNK = 512  # examples whose labels are asked for at once
 
 
 class RawSplit:
-    """The checked examples of one split. Text and paths stay in memory, arrays in the data set.
+    """The checked examples of one split, read once, in order.
+
+    Ids, and the modalities that are texts or names of files, are kept on disk, so that a data set
+    of any size fills no memory; arrays stay in the data set and are asked for again.
 
     limit: only the first examples (`--tiny`); fingerprint: of ids, labels and raw values (of files
     their paths). A large data set may answer three optional methods: `labels(rows)`, float
@@ -37,10 +42,15 @@ class RawSplit:
         count = min(len(dataset), limit or len(dataset))
         if count == 0:
             raise DataError(f"split '{split}' of {type(dataset).__name__} is empty")
-        self.ids: list[str] = []
-        self._raws: dict[str, list[Any]] = {m: [] for m in self.modalities}
+        self._texts = {m: StringsWriter() for m in self.modalities}
         self._content = None if self._knows_content else hashlib.blake2b(digest_size=12)
-        self.labels = self._lazy(count) if gives_labels(dataset, task) else self._encoded(count)
+        ids = StringsWriter()
+        if gives_labels(dataset, task):
+            self.labels: Labels | None = self._lazy(count, ids)
+        else:
+            self.labels = self._encoded(count, ids)
+        self.ids = ids.finish()
+        self._raws = {m: writer.finish() for m, writer in self._texts.items()}
         self._refuse_twice()
         self.fingerprint = self._fingerprint()
 
@@ -51,33 +61,39 @@ class RawSplit:
     def _knows_content(self) -> bool:
         return callable(getattr(self.dataset, "fingerprint", None))
 
-    def _lazy(self, count: int) -> LazyLabels | None:
+    def _lazy(self, count: int, ids: StringsWriter) -> LazyLabels | None:
         """Labels that the data set gives when asked; its first example tells whether it has any."""
         for i in range(count):
-            self._take(self._read(i))
+            self._take(self._read(i), ids)
         if self.dataset[0].label is None:
             self._refuse_unlabelled(0)
             return None
-        labels = LazyLabels(self.dataset, self.task, torch.arange(count))
+        labels = LazyLabels(self.dataset, self.task, rows_of(count))
         for start in range(0, count if self._content else 1, CHUNK):
             self._note(labels[start : start + CHUNK].numpy().tobytes())
         return labels
 
-    def _encoded(self, count: int) -> Tensor | None:
-        """int [N] or float32 [N, C], where every example has a label"""
-        labels = []
+    def _encoded(self, count: int, ids: StringsWriter) -> Tensor | None:
+        """int64 [N] or float32 [N, C], where every example has a label"""
+        single, lacking = self.task == "single_label", None
+        labels = ArrayWriter(np.int64 if single else np.float32)
         for i in range(count):
             example = self.dataset[i]
-            self._take(example)
-            labels.append(self._encode(example))
-        if all(y is not None for y in labels):
-            return torch.from_numpy(np.stack([np.asarray(y) for y in labels]))
-        self._refuse_unlabelled(next(n for n, y in enumerate(labels) if y is None))
-        return None
+            self._take(example, ids)
+            label = self._encode(example)
+            if label is not None:
+                labels.write(np.asarray(label, labels.dtype).tobytes())
+            elif lacking is None:
+                lacking = i
+        if lacking is not None:
+            self._refuse_unlabelled(lacking)
+            return None
+        return torch.from_numpy(labels.finish().reshape(count if single else (count, -1)))
 
-    def _take(self, example: Example) -> None:
-        self.ids.append(str(example.id))
-        self._note(self.ids[-1].encode("utf-8", "surrogatepass") + b"\0")
+    def _take(self, example: Example, ids: StringsWriter) -> None:
+        name = str(example.id)
+        ids.add(name)
+        self._note(name.encode("utf-8", "surrogatepass") + b"\0")
         for modality in self.modalities:
             if modality not in example.raw:
                 given = listing(example.raw)
@@ -85,7 +101,10 @@ class RawSplit:
                     f"example '{example.id}' has no modality '{modality}', only {given}"
                 )
             raw = example.raw[modality]
-            self._raws[modality].append(raw if isinstance(raw, str) else None)
+            if not isinstance(raw, str):
+                self._texts.pop(modality, None)  # asked of the data set again
+            elif modality in self._texts:
+                self._texts[modality].add(raw)
             if isinstance(raw, str | Path):
                 self._note(str(raw).encode() + b"\0")
             elif self._content:
@@ -113,16 +132,14 @@ class RawSplit:
     def _refuse_unlabelled(self, i: int) -> None:
         if self.split in ("train", "val"):
             raise DataError(
-                f"split '{self.split}': example '{self.ids[i]}' has no label; only test may lack "
-                "labels"
+                f"split '{self.split}': example '{self._read(i).id}' has no label; only test may "
+                "lack labels"
             )
 
     def _refuse_twice(self) -> None:
-        seen: set[str] = set()
-        for name in self.ids:
-            if name in seen:
-                raise DataError(f"split '{self.split}': the id '{name}' stands twice")
-            seen.add(name)
+        row = repeated(self.ids)
+        if row is not None:
+            raise DataError(f"split '{self.split}': the id '{self.ids[row]}' stands twice")
 
     @cached_property
     def slices(self) -> dict[str, Tensor]:
@@ -148,17 +165,27 @@ class RawSplit:
 
     def raw(self, i: int, modality: str) -> Any:
         """The raw value of one example's modality."""
-        held = self._raws[modality][i]
-        return self._read(i).raw[modality] if held is None else held
+        held = self._raws.get(modality)
+        return self._read(i).raw[modality] if held is None else held[i]
 
     def raws(self, modality: str) -> Iterator[Any]:
         """The raw values of one modality, in order."""
         return (self.raw(i, modality) for i in range(len(self)))
 
 
+def rows_of(count: int) -> Tensor:
+    """int64 [N]: 0, 1, … on disk"""
+    return torch.from_numpy(on_disk(np.arange(count)))
+
+
 def digest(*parts: str) -> str:
     """A short name for the content of several strings."""
+    return digest_of(parts)
+
+
+def digest_of(parts: Iterable[str]) -> str:
+    """The same for any number of strings."""
     state = hashlib.blake2b(digest_size=12)
     for part in parts:
-        state.update(part.encode("utf-8", "surrogatepass") + b"\0")
+        state.update(encode(part) + b"\0")
     return state.hexdigest()

@@ -21,17 +21,38 @@ from msdkit.registry import MODELS
 from msdkit.run_folder import differences, training_of
 from msdkit.saved_model import SavedModel, load
 from msdkit.split_labels import labels_at
-from msdkit.teacher_cache import Answers, cached_answers
+from msdkit.teacher_cache import AnswerRows, Answers, DType, cached_answers
 from msdkit.types import MULTIMODAL, Task, View
 
 Models = Mapping[str, SavedModel]  # by where they stand in the config: "" for one teacher
+
+
+@dataclass(frozen=True)
+class Combined:
+    """The answers of several teachers made one, `[N, C]`, for the rows that are asked for."""
+
+    rows: Sequence[AnswerRows]
+    combine: MultiTeacher
+    task: Task
+
+    def __len__(self) -> int:
+        return len(self.rows[0])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.rows[0].shape
+
+    def __getitem__(self, index: Any) -> Tensor:
+        """slice or tensor [B] -> [B, C]"""
+        return self.combine([one[index] for one in self.rows], self.task)
 
 
 @dataclass
 class Teachers:
     """One teacher, or several whose answers `combine` makes one of.
 
-    raw gives a split's examples; answers come from the cache in `folder`, each teacher's own.
+    raw gives a split's examples; answers come from the cache in `folder`, each teacher's own, kept
+    there as `cache_dtype`.
     """
 
     models: Models
@@ -39,6 +60,7 @@ class Teachers:
     raw: Callable[[str], RawSplit]
     folder: Path
     batch_size: int
+    cache_dtype: DType
     device: Any
     _inputs: dict[tuple[str, str], ModelInputs] = field(default_factory=dict)
 
@@ -80,20 +102,20 @@ class Teachers:
         return self._inputs[split, key]
 
     def answers(self, split: str, views: Sequence[View], features: Sequence[str] = ()) -> Answers:
-        """{"logits" or feature: {view: [N, C or H]}}"""
+        """{"logits" or feature: {view: rows [N, C or H], read when they are asked for}}"""
         if self.combine is None:
             return self._cached("", split, views, features)
         task = self.raw(split).task
         alone = {v for v in views if v in self.combine.specialists}
         shared = [v for v in views if v not in alone]
-        logits: dict[str, Tensor] = {v: self._specialist(split, v) for v in alone}
+        logits: dict[str, AnswerRows] = {v: self._specialist(split, v) for v in alone}
         if shared:
             listed = [k for k in self.models if k.startswith("teachers.")]
             found = [self._cached(k, split, shared)["logits"] for k in listed]
-            logits |= {v: self.combine([one[v] for one in found], task) for v in shared}
+            logits |= {v: Combined([one[v] for one in found], self.combine, task) for v in shared}
         return {"logits": {v: logits[v] for v in views}}
 
-    def _specialist(self, split: str, view: View) -> Tensor:
+    def _specialist(self, split: str, view: View) -> AnswerRows:
         key = f"specialists.{view}"
         knows = frozenset(self.models[key].processors)
         # A teacher of these modalities alone calls this view of the example the whole
@@ -112,6 +134,7 @@ class Teachers:
             nodes=saved.digestible,
             folder=self.folder,
             batch_size=self.batch_size,
+            dtype=self.cache_dtype,
             device=self.device,
         )
 
@@ -140,7 +163,8 @@ def gather(
         saved.model.eval().requires_grad_(False).to(device)
         models[key] = saved
     combine = MODELS.build(node) if several else None
-    teachers = Teachers(models, combine, raw, folder, config.evaluate.batch_size, device)
+    size, dtype = config.evaluate.batch_size, config.train.cache_dtype
+    teachers = Teachers(models, combine, raw, folder, size, dtype, device)
     teachers.fit_maskings()
     return teachers
 
@@ -184,7 +208,9 @@ def fit_weighting(distiller: Distiller, teachers: Teachers, rows: Tensor) -> Non
         )
     raw = teachers.raw("train")
     assert raw.labels is not None
-    logits = teachers.answers("train", distiller.teacher_views)["logits"]
+    # With the features, if the cache is to hold them: they come from the same pass
+    features = distiller.teacher_features if distiller.teacher is None else ()
+    logits = teachers.answers("train", distiller.teacher_views, features)["logits"]
     ids = [raw.ids[i] for i in rows.tolist()]
     fit({v: x[rows] for v, x in logits.items()}, labels_at(raw.labels, rows), ids)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 import torch
 import toy
 
-from msdkit.data import ModelInputs, RawSplit, Split, encode_label, pad
+from msdkit.data import ModelInputs, RawSplit, Split, carve, encode_label, pad
 from msdkit.errors import DataError
 from msdkit.processors.array import Array
 from msdkit.processors.base import Processor
@@ -222,3 +224,59 @@ def test_a_batch_holds_what_belongs_to_its_examples(tmp_path: Path) -> None:
     assert batch.teacher_inputs is not None
     assert torch.equal(batch.teacher_inputs["text"].values, batch.inputs["text"].values)
     assert Split(inputs)[1].ids == ["e1"]
+
+
+class Many(Listed):
+    """So many examples, each made when it is asked for."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> Example:
+        return Example(f"example {index}", {"text": f"text {index // 5}"}, index % 3)
+
+
+def test_memory_does_not_grow_with_the_examples(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("msdkit.disk_arrays.IN_MEMORY", 1000)
+
+    def held(count: int) -> int:
+        raw = RawSplit(Many(count), "train", "single_label")
+        split = Split(ModelInputs(raw, {"text": Letters()}, tmp_path))
+        gc.collect()
+        found = tracemalloc.get_traced_memory()[0]
+        assert len(split.ids) == count
+        return found
+
+    tracemalloc.start()
+    try:
+        held(10)  # what is imported and remembered at the first call
+        assert held(1200) - held(200) < 3000  # a list of texts takes 60 bytes for each at the least
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_split_of_some_rows(tmp_path: Path) -> None:
+    raw = RawSplit(Many(50), "train", "single_label")
+    some = Split(ModelInputs(raw, {"text": Letters()}, tmp_path), rows=torch.tensor([7, 3, 44]))
+    assert list(some.ids) == ["example 7", "example 3", "example 44"]
+    assert some.labels is not None
+    assert some.labels[:].tolist() == [1, 0, 2]
+    batch = some.__getitems__([2, 0])
+    assert batch.ids == ["example 44", "example 7"]
+    assert batch.labels is not None
+    assert batch.labels.tolist() == [2, 1]
+
+
+def test_carving_is_a_seeded_shuffle() -> None:
+    order = torch.randperm(40, generator=torch.Generator().manual_seed(0))
+    kept, held = carve(40, 0.2)
+    assert (kept.tolist(), held.tolist()) == (
+        sorted(order[8:].tolist()),
+        sorted(order[:8].tolist()),
+    )
+    assert carve(5, 0.0)[0].tolist() == [0, 1, 2, 3, 4]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from msdkit.feature_extract import (
     build_extractor,
     extract_features,
 )
+from msdkit.feature_shards import Shard
 from msdkit.feature_sources import Regions
 from msdkit.feature_store import FeatureStore
 from msdkit.features_cli import app
@@ -124,6 +126,22 @@ def test_an_interrupted_extraction_goes_on(images: Path, tmp_path: Path) -> None
     extract_features(images, tmp_path / "store", second, batch_size=2)
     assert (first.seen, second.seen) == (["a.jpg", "b.png"], ["c.png"])
     assert FeatureStore(tmp_path / "store")["a"].tolist() == [[60, 40]]
+
+
+def test_shards_make_the_same_store(images: Path, tmp_path: Path) -> None:
+    """Each picture is seen by one of the processes, wherever it stopped before."""
+    extractors = [Counting(batches=1), Counting(), Counting()]
+    for text, extractor in zip(("1/2", "1/2", "2/2"), extractors, strict=True):
+        with suppress(KeyboardInterrupt):
+            shard = Shard.parse(text)
+            extract_features(images, tmp_path / "store", extractor, batch_size=1, shard=shard)
+    assert sorted(name for e in extractors for name in e.seen) == ["a.jpg", "b.png", "c.png"]
+    store = FeatureStore(tmp_path / "store")
+    assert {key: store[key].tolist() for key in store} == {
+        "a": [[60, 40]],
+        "b": [[40, 60]],
+        "more/c": [[50, 50]],
+    }
 
 
 def test_mistakes(images: Path, tmp_path: Path, detector: Boxes) -> None:

@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 from msdkit import feature_sources
 from msdkit.errors import ConfigError, DataError
 from msdkit.feature_import import SOURCES, detect, import_features
+from msdkit.feature_shards import Shard
 from msdkit.feature_store import FeatureStore
 from msdkit.features_cli import app
 from msdkit.plain_pickle import load_npy, load_plain
@@ -452,3 +453,21 @@ def test_unknown_sources(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"unknown format 'ts'\. Did you mean 'tsv'\?"):
         import_features(tmp_path / "x.bin", tmp_path / "store", format="ts")
     assert set(SOURCES) == {"mmf_lmdb", "npy", "tsv", "uniter_lmdb"}
+
+
+def test_shards_make_the_same_store(tmp_path: Path) -> None:
+    """Whichever order they are built in; a call that comes again does no harm."""
+    source = write_uniter(tmp_path, pictures())
+    import_features(source, tmp_path / "whole")
+    found = [
+        import_features(source, tmp_path / "parts", shard=Shard.parse(text)).pictures
+        for text in ("2/2", "1/2", "1/2")
+    ]
+    assert found[0] + found[1] == 3
+    assert found[1] == found[2]
+    whole, parts = FeatureStore(tmp_path / "whole"), FeatureStore(tmp_path / "parts")
+    parts.verify()
+    assert sorted(parts) == sorted(whole)
+    for key in whole:
+        np.testing.assert_array_equal(parts[key], whole[key])
+        np.testing.assert_array_equal(parts.boxes(key), whole.boxes(key))

@@ -13,6 +13,7 @@ from msdkit.datasets.records import Records
 from msdkit.errors import DataError, listing, suggest
 from msdkit.paths import local
 from msdkit.registry import DATASETS
+from msdkit.strings import repeated, stored
 from msdkit.types import Example, Task
 
 __all__ = ["ExampleFile", "Jsonl", "read_examples"]
@@ -54,13 +55,11 @@ class ExampleFile:
 
     def check(self) -> None:
         """Read every row once; DataError at the first that is wrong or repeats an id."""
-        lines: dict[str, int] = {}
-        for index in range(len(self)):
-            name, line = self[index].id, self.records.number(index)
-            first = lines.setdefault(name, line)
-            if first != line:
-                where = self.records.where(index)
-                raise DataError(f"{where}: id '{name}' stands on line {first} already")
+        ids = stored(self[index].id for index in range(len(self)))
+        row = repeated(ids)
+        if row is not None:
+            where, first = self.records.where(row), self.records.number(ids.index(ids[row]))
+            raise DataError(f"{where}: id '{ids[row]}' stands on line {first} already")
 
 
 @DATASETS.register("jsonl")

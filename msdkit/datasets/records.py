@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from msdkit.disk_arrays import ArrayWriter
 from msdkit.errors import DataError
 
 
 class Records:
-    """The objects of a `.jsonl` file by position; memory holds only where each line starts.
+    """The objects of a `.jsonl` file by position; kept are only the places of its lines, on disk.
 
     Blank lines are skipped. A line is parsed when asked for, so a bad one raises then.
     """
@@ -19,23 +23,30 @@ class Records:
         self.path = path
         if not path.is_file():
             raise DataError(f"{path} does not exist (or is no file)")
-        self._starts: list[tuple[int, int]] = []  # (byte offset, line number)
-        offset = 0
+        places, offset = ArrayWriter(np.int64), 0
         with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
+                end = offset + len(line)
                 if line.strip():
-                    self._starts.append((offset, number))
-                offset += len(line)
-        if not self._starts:
+                    places.write(np.array([offset, end, number]).tobytes())
+                offset = end
+        self._places = places.finish().reshape(-1, 3)  # (first byte, end, line number)
+        if not len(self._places):
             raise DataError(f"{path} is empty: expected one JSON object a line")
 
     def __len__(self) -> int:
-        return len(self._starts)
+        return len(self._places)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in vars(self).items() if k != "_content"}  # mapped anew
+
+    @cached_property
+    def _content(self) -> np.ndarray:
+        return np.asarray(np.memmap(self.path, np.uint8, "r"))
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        with self.path.open("rb") as file:
-            file.seek(self._starts[index][0])
-            line = file.readline()
+        start, end, _ = self._places[index].tolist()
+        line = self._content[start:end].tobytes()
         try:
             row = json.loads(line)
         except ValueError as error:  # bad JSON or bad UTF-8
@@ -46,7 +57,7 @@ class Records:
 
     def number(self, index: int) -> int:
         """The line number, from 1."""
-        return self._starts[index][1]
+        return int(self._places[index, 2])
 
     def where(self, index: int) -> str:
         """`file:line`, for messages."""

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from msdkit.models.transformer import Dropout
 
-FULL = 0.85  # the shortest sequence of a group, as a share of its longest
+FULL = 0.75  # the shortest sequence of a group, as a share of its longest
 
 
 class Moved(NamedTuple):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from msdkit.errors import DataError
 from msdkit.feature_format import INDEX
@@ -34,24 +35,25 @@ class RegionStore(FeatureStore):
                 f"feature store {path} holds no boxes; processor `regions` needs features that "
                 "were stored with them"
             )
-        self.boxes_of_rows = self._index["boxes"]
-        _check_boxes(self.boxes_of_rows, path)
+        _check_boxes(self._index["boxes"], path)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return RegionStore, (self.path,)
 
     def __getitem__(self, key: str) -> np.ndarray:
-        rows = self._span(self._row(key))
-        features = self._data[rows].astype(np.float32)
-        return np.concatenate([features, geometry(self.boxes_of_rows[rows])], 1)
+        boxes = self.boxes(key)
+        assert boxes is not None
+        return np.concatenate([super().__getitem__(key).astype(np.float32), geometry(boxes)], 1)
 
     def gather(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """[B] -> float32 [B, L, D + 7], mask bool [B, L]; padded with zeros."""
-        values, mask = super().gather(indices)
+        stored, mask = self._gathered(np.asarray(indices))
         places = self._offsets[np.asarray(indices)][:, None] + np.arange(mask.shape[1])
-        boxes = np.zeros((*mask.shape, GEOMETRY), np.float32)
-        boxes[mask] = geometry(self.boxes_of_rows[places[mask]])
-        return np.concatenate([values, boxes], 2), mask
+        values = torch.zeros(*mask.shape, self.dim + GEOMETRY)
+        values[..., : self.dim] = torch.from_numpy(stored)  # widens as it copies
+        found = values.numpy()
+        found[mask, self.dim :] = geometry(self._index["boxes"][places[mask]])
+        return found, mask
 
 
 @PROCESSORS.register("regions")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from PIL import Image
 
 from msdkit.datasets.jsonl import Jsonl, read_examples
 from msdkit.datasets.labels import LabelReader
+from msdkit.datasets.records import Records
 from msdkit.errors import ConfigError, DataError
 from msdkit.registry import DATASETS
 
@@ -251,3 +253,11 @@ def test_missing_split_and_bad_config(folder: Path) -> None:
         load(folder, modalities={})
     with pytest.raises(DataError, match="'no' stands twice"):
         load(folder, labels=["no", "no"])
+
+
+def test_records_reach_another_process(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"a": 1}\n\n{"a": "ü"}', encoding="utf-8")
+    records = Records(tmp_path / "a.jsonl")
+    assert [records[i]["a"] for i in (1, 0)] == ["ü", 1]
+    again = pickle.loads(pickle.dumps(records))
+    assert (again[1], again.where(1)) == ({"a": "ü"}, f"{tmp_path / 'a.jsonl'}:3")
