@@ -1,0 +1,222 @@
+"""Stores in shards are the same as stores from one piece, whoever builds them."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+from msdkit.data import ModelInputs, RawSplit
+from msdkit.errors import ConfigError, DataError
+from msdkit.feature_format import INDEX, read_index, write_index
+from msdkit.feature_shards import Shard, join, shards
+from msdkit.feature_store import FeatureStore, FeatureStoreWriter
+from msdkit.processors.base import Processor
+from msdkit.processors.regions import RegionStore
+from msdkit.types import Example, Modality
+
+
+def records(dtype: str) -> dict[str, np.ndarray]:
+    draw = np.random.default_rng(0)
+    lengths = [0, 1, 3, 2, 0, 0, 4, 4, 1, 0]
+    if dtype == "int32":
+        return {f"key {i}": draw.integers(99, size=n) for i, n in enumerate(lengths)}
+    rows = {f"key {i}": draw.normal(size=(n, 3)) for i, n in enumerate(lengths)}
+    return {key: found.astype(np.float32) for key, found in rows.items()}
+
+
+def places(count: int) -> np.ndarray:
+    """Boxes, x1 <= x2 and y1 <= y2."""
+    return np.tile(np.linspace(0.1, 0.9, 4, dtype=np.float32), (count, 1))
+
+
+def build(path: Path, data: dict[str, np.ndarray], dtype: str, boxes: bool = False) -> None:
+    dim = 1 if dtype == "int32" else 3
+    with FeatureStoreWriter(path, dim, dtype, boxes) as writer:  # type: ignore[arg-type]
+        for key, array in data.items():
+            writer.add(key, array, places(len(array)) if boxes else None)
+
+
+def both(
+    folder: Path, dtype: str, count: int = 4, boxes: bool = False, kind: Any = FeatureStore
+) -> tuple[Any, Any]:
+    """(one store, the same in shards of consecutive records; some shards may be empty)"""
+    data = records(dtype)
+    build(folder / "whole", data, dtype, boxes)
+    for shard, keys in zip(shards(count), np.array_split(list(data), count), strict=True):
+        assert not join(folder / "parts", count)
+        build(shard.folder(folder / "parts"), {k: data[k] for k in keys}, dtype, boxes)
+    assert join(folder / "parts", count)
+    assert join(folder / "parts", count)
+    return kind(folder / "whole"), kind(folder / "parts")
+
+
+def plain_gather(store: Any, rows: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Record by record."""
+    found = [store[store.keys()[row]] for row in rows]
+    longest = max(map(len, found), default=0)
+    wide = np.int64 if found[0].dtype == np.int32 else np.float32
+    values = np.zeros((len(rows), longest, *found[0].shape[1:]), wide)
+    mask = np.zeros((len(rows), longest), bool)
+    for i, record in enumerate(found):
+        values[i, : len(record)], mask[i, : len(record)] = record, True
+    return values, mask
+
+
+@pytest.mark.parametrize("dtype", ["fp16", "fp32", "int32"])
+@pytest.mark.parametrize("count", [2, 4, 12])
+def test_shards_are_read_as_one_store(tmp_path: Path, dtype: str, count: int) -> None:
+    whole, parts = both(tmp_path, dtype, count)
+    assert parts.fingerprint == whole.fingerprint
+    assert parts.keys() == whole.keys()
+    assert parts.lengths.tolist() == whole.lengths.tolist()
+    for key in whole:
+        np.testing.assert_array_equal(parts[key], whole[key])
+        assert parts[key].dtype == whole[key].dtype
+    parts.verify()
+    for rows in ([7, 2, 2, 9, 0], [4, 5], list(range(10)), [6, 7]):
+        expected = plain_gather(whole, rows)
+        for store in (whole, parts):
+            found = store.gather(np.array(rows))
+            for ours, plain in zip(found, expected, strict=True):
+                assert ours.dtype == plain.dtype
+                np.testing.assert_array_equal(ours, plain)
+
+
+@pytest.mark.parametrize("dtype", ["fp16", "fp32"])
+def test_regions_of_shards(tmp_path: Path, dtype: str) -> None:
+    whole, parts = both(tmp_path, dtype, boxes=True, kind=RegionStore)
+    np.testing.assert_array_equal(parts.boxes("key 6"), places(4))
+    expected = plain_gather(whole, [7, 2, 1, 0])
+    for store in (whole, parts):
+        for ours, plain in zip(store.gather(np.array([7, 2, 1, 0])), expected, strict=True):
+            np.testing.assert_array_equal(ours, plain)
+
+
+def test_damage_in_a_shard_is_named(tmp_path: Path) -> None:
+    _, parts = both(tmp_path, "fp32")
+    data = tmp_path / "parts" / "shard-00002-of-00004" / "features.bin"
+    data.write_bytes(data.read_bytes()[:-1] + b"x")
+    with pytest.raises(DataError, match="the record 'key 7' is damaged"):
+        parts.verify()
+    data.write_bytes(data.read_bytes()[:-1])
+    with pytest.raises(DataError, match=r"shard-00002-of-00004: features\.bin has \d+ bytes"):
+        FeatureStore(tmp_path / "parts")
+
+
+def test_shards_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    first, second = shards(2)
+    build(first.folder(tmp_path / "a"), records("fp32"), "fp32")
+    with pytest.raises(DataError, match="missing; 1 of its shards are finished, not all"):
+        FeatureStore(tmp_path / "a")
+    build(second.folder(tmp_path / "a"), {"key 3": np.ones((1, 3))}, "fp32")
+    with pytest.raises(DataError, match="the key 'key 3' stands in two of its shards"):
+        join(tmp_path / "a", 2)
+    build(first.folder(tmp_path / "b"), {"a": np.ones((1, 3))}, "fp32")
+    build(second.folder(tmp_path / "b"), {"b": np.ones((1, 3))}, "fp16")
+    with pytest.raises(DataError, match=r"its shards differ in \(dtype, dim, boxes\)"):
+        join(tmp_path / "b", 2)
+
+
+def test_shards_are_named_in_configs() -> None:
+    assert Shard.parse("2/8") == Shard(2, 8)
+    for text in ("0/8", "9/8", "2", "a/b", "-1/2", "1/0", ""):
+        with pytest.raises(ConfigError, match="accepted: NUMBER/COUNT, such as 2/8"):
+            Shard.parse(text)
+    owners = [[s.number for s in shards(3) if s.owns(f"key {i}")] for i in range(60)]
+    assert {len(found) for found in owners} == {1}
+    assert {found[0] for found in owners} == {1, 2, 3}
+
+
+def test_an_index_without_a_table_is_read(tmp_path: Path) -> None:
+    """As earlier versions wrote it."""
+    build(tmp_path / "s", records("fp16"), "fp16")
+    index, about = read_index(tmp_path / "s")
+    old = {name: x.copy() for name, x in index.items() if name not in ("key_names", "key_rows")}
+    before = FeatureStore(tmp_path / "s").rows(["key 7", "key 2"])
+    write_index(tmp_path / "s" / INDEX, old, about)
+    again = FeatureStore(tmp_path / "s")
+    again.verify()
+    assert again.rows(["key 7", "key 2"]).tolist() == before.tolist() == [7, 2]
+    assert "key 9" in again
+    assert "key" not in again
+
+
+class Texts:
+    """Forty examples with 23 distinct texts."""
+
+    modalities, label_names = {"text": "text"}, ["a"]
+
+    def __len__(self) -> int:
+        return 40
+
+    def __getitem__(self, index: int) -> Example:
+        return Example(str(index), {"text": f"text {index % 23}"}, 0)
+
+
+class Letters(Processor):
+    """Letters by their code; notes what it was asked for."""
+
+    modality = Modality("tokens", 200)
+    asked: ClassVar[list[str]] = []
+
+    def __call__(self, raw: str) -> np.ndarray:
+        """text -> int64 [L]"""
+        self.asked.append(raw)
+        return np.array([ord(c) for c in raw])
+
+
+def read_letters(cache: Path) -> list[str]:
+    """What a process that opens the data reads."""
+    raw = RawSplit(Texts(), "train", "single_label")
+    values, mask = ModelInputs(raw, {"text": Letters()}, cache).batch(range(40))["text"]
+    return ["".join(map(chr, v[m].tolist())) for v, m in zip(values, mask, strict=True)]
+
+
+def test_processes_share_the_work_and_take_over_that_of_the_dead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Threads stand for processes: the locks are those of open files."""
+    for name, value in {"SHARD": 5, "CHUNK": 1, "POLL": 0.01}.items():
+        monkeypatch.setattr(f"msdkit.data.{name}", value)
+    monkeypatch.setattr(Letters, "asked", [])
+    expected = [f"text {i % 23}" for i in range(40)]
+    assert read_letters(tmp_path / "first") == expected
+    store = next((tmp_path / "first" / "processed").iterdir())
+    folders = [shard.folder(store).name for shard in shards(5)]
+    assert sorted(path.name for path in store.iterdir()) == [INDEX, *folders]
+
+    Letters.asked.clear()
+    other = FeatureStoreWriter(
+        tmp_path / "second" / "processed" / store.name / folders[1], 1, "int32"
+    )
+    other.add("text 5", Letters()("text 5"))
+    with ThreadPoolExecutor(2) as pool:
+        readers = [pool.submit(read_letters, tmp_path / "second") for _ in range(2)]
+        while len(Letters.asked) < 23 - 5 + 1:
+            time.sleep(0.01)
+        assert not any(reader.done() for reader in readers)
+        other.close()  # as by a kill
+        assert [reader.result() for reader in readers] == [expected] * 2
+    assert sorted(Letters.asked) == sorted(f"text {i}" for i in range(23))
+    again = FeatureStore(tmp_path / "second" / "processed" / store.name)
+    assert again.fingerprint == FeatureStore(store).fingerprint
+
+
+@pytest.mark.parametrize("dtype", ["fp16", "fp32", "int32"])
+def test_records_of_one_length_are_gathered_alike(tmp_path: Path, dtype: str) -> None:
+    whole = records(dtype)
+    build(tmp_path / "s", {f"{k} {i}": whole[k] for k in ("key 6", "key 7") for i in "ab"}, dtype)
+    store = FeatureStore(tmp_path / "s")
+    for rows in ([3, 0, 0, 2], [1]):
+        found = store.gather(np.array(rows))
+        for ours, plain in zip(found, plain_gather(store, rows), strict=True):
+            assert ours.dtype == plain.dtype
+            np.testing.assert_array_equal(ours, plain)
+    with pytest.raises(ValueError, match="read-only"):
+        store["key 6 a"][:] = 0
+    assert store.gather(np.array([], np.int64))[0].shape == (0, 0, *whole["key 0"].shape[1:])
