@@ -17,7 +17,7 @@ from msdkit.types import Batch
 
 T = TypeVar("T")
 LENGTH = "length"
-WINDOW = 50  # batches: examples of as many are sorted by length together
+WINDOW = 50  # steps: examples of as many are sorted by length together
 
 
 class Part(NamedTuple):
@@ -93,12 +93,14 @@ class Batches:
         return order if self.lengths is None else self._by_length(order, self.lengths, epoch)
 
     def _by_length(self, order: Tensor, lengths: Tensor, epoch: int) -> Tensor:
-        """Sorted within windows, then shuffled by whole batches; what is over comes last."""
-        windows = order.split(WINDOW * self.size)
+        """Sorted within windows, then shuffled by whole steps, which are the same for any number of
+        processes; what is over comes last."""
+        size = self.size * self.accumulate
+        windows = order.split(WINDOW * size)
         order = torch.cat([w[lengths[w].argsort(stable=True)] for w in windows])
-        count = len(order) // self.size
-        whole, rest = order[: count * self.size], order[count * self.size :]
-        shuffled = whole.view(count, self.size)[epoch_order(count, self.seed, epoch)]
+        count = len(order) // size
+        whole, rest = order[: count * size], order[count * size :]
+        shuffled = whole.view(count, size)[epoch_order(count, self.seed, epoch)]
         return torch.cat([shuffled.flatten(), rest])
 
     def _part(self, rows: Tensor, total: int) -> Part:

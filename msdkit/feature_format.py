@@ -41,8 +41,10 @@ def lock(file: IO[bytes], path: Path) -> None:
         return
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         raise StoreBusy(f"{path} is being written by another process; wait for it") from None
+    except OSError as error:  # else who waits for others would wait for ever
+        raise DataError(f"cannot lock files beside {path}: {error}") from error
 
 
 def map(path: Path, dtype: str, rows: int, dim: int) -> np.ndarray:

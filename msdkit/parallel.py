@@ -23,7 +23,8 @@ _idle = False
 
 def is_main() -> bool:
     """Whether this process writes, logs and prints: the launcher's first."""
-    return int(os.environ.get("RANK", 0)) == 0
+    alone = int(os.environ.get("WORLD_SIZE", 1)) == 1  # then a RANK is some other launcher's
+    return alone or int(os.environ.get("RANK", 0)) == 0
 
 
 def world() -> int:

@@ -16,6 +16,7 @@ from msdkit.checkpoint import (
     set_rng_state,
     whole_folder,
 )
+from msdkit.errors import DataError
 from msdkit.parallel import each, from_main, is_main, rank
 
 STATE = "state.safetensors"
@@ -76,4 +77,9 @@ class TrainingState:
 def batches_per_step(folder: Path) -> int | None:
     """Of how many batches each step of the run in a folder is made; None for a new run."""
     path = whole_folder(folder / "last") / STATE
-    return load_tree(path, tensors=False)["trainer"]["batches"] if path.exists() else None
+    if not path.exists():
+        return None
+    try:
+        return load_tree(path, tensors=False)["trainer"]["batches"]
+    except KeyError:
+        raise DataError(f"{path}: an earlier version wrote it; delete {folder} to start anew") from None

@@ -95,6 +95,17 @@ def test_processes_share_out_the_bigger_batch(
             assert all(len(p.batch) for p in pieces)  # a stand-in where there is none
 
 
+@pytest.mark.parametrize("group_by", [None, "length", "image"])
+def test_steps_stay_when_processes_come_and_go(split: Split, group_by: str | None) -> None:
+    """Two processes, one that accumulates in their place, and one with the batch of both."""
+    two = [batches(split, rank, 2, group_by=group_by) for rank in range(2)]
+    one, big = (batches(split, group_by=group_by, **x) for x in ({"accumulate": 2}, {"batch_size": 8}))
+    for both in (two, [one], [big]):
+        steps = zip(*(made.epoch(0) for made in both), strict=True)
+        found = [sorted(i for parts in x for p in parts for i in ids(p.batch)) for x in steps]
+        assert found == [sorted(big.order(0)[at : at + 8].tolist()) for at in range(0, N, 8)]
+
+
 def test_a_process_without_examples_has_a_stand_in(split: Split) -> None:
     some = Split(split.inputs, rows=torch.arange(5))
     first, second, third = (list(batches(some, r, 3, batch_size=1).epoch(0))[-1] for r in range(3))

@@ -174,6 +174,14 @@ def test_alone_nothing_is_exchanged() -> None:
     assert not parallel.anywhere(False)
 
 
+def test_a_stray_rank_is_no_launchers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    monkeypatch.setenv("RANK", "1")
+    assert parallel.is_main()
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert not parallel.is_main()
+
+
 def test_steps_stay_when_processes_come_and_go(monkeypatch: pytest.MonkeyPatch) -> None:
     config = TrainConfig(batch_size=8, accumulate=3)
     assert processes.shared_out(config, None) == config

@@ -131,12 +131,20 @@ class BertClassifier(EmbeddingModel):
 
     def encode(self, parts: Mapping[str, Embedded], features: Listing[str] = ()) -> ModelOutput:
         """{modality or "special": ([B, L, H], [B, L])} -> logits [B, C] and the features"""
-        return self.encode_views([parts], features)[0]
+        return self._encode_together([parts], features)[0]
 
     def encode_views(
         self, views: Listing[Mapping[str, Embedded]], features: Listing[str] = ()
     ) -> list[ModelOutput]:
-        """The parts that each view shows -> its output; all go through the layers together"""
+        """The parts that each view shows -> its output; all go through the layers together, unless
+        a subclass has an `encode` of its own"""
+        if type(self).encode is not BertClassifier.encode:
+            return super().encode_views(views, features)
+        return self._encode_together(views, features)
+
+    def _encode_together(
+        self, views: Listing[Mapping[str, Embedded]], features: Listing[str]
+    ) -> list[ModelOutput]:
         states, masks, last = zip(*map(self._join, views), strict=True)
         packing = Packing(masks)
         read, layers = self.read_rows(packing, last), self.encoder_layers

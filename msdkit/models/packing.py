@@ -5,7 +5,6 @@ V batches (one per view) of B sequences, L positions, T real rows in all, H hidd
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple
@@ -19,12 +18,35 @@ from msdkit.models.transformer import Dropout
 FULL = 0.75  # the shortest sequence of a group, as a share of its longest
 
 
-class Moved(NamedTuple):
-    """Which row each new row is, and, for its gradient, which new row each old row became; where
-    that is -1 the row is new, or lost, and holds zeros."""
+class Taken(NamedTuple):
+    """Which row each new row is. empty: the new rows that are none, and hold zeros."""
 
-    there: Tensor
-    back: Tensor
+    rows: Tensor
+    empty: Tensor
+
+    @classmethod
+    def of(cls, at: Tensor) -> Taken:
+        """Rows [M], -1 for none."""
+        return cls(at.clamp(min=0), (at < 0).nonzero().squeeze(1))
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """[N, H] -> [M, H]"""
+        if not len(rows):
+            return rows.new_zeros(len(self.rows), *rows.shape[1:])
+        found = rows.index_select(0, self.rows)
+        return found.index_fill_(0, self.empty, 0) if len(self.empty) else found
+
+
+class Moved(NamedTuple):
+    """Which row each new row is, and, for its gradient, which new row each old row became."""
+
+    there: Taken
+    back: Taken
+
+    @classmethod
+    def of(cls, there: Tensor, back: Tensor) -> Moved:
+        """Rows [M] and [N], -1 where a row is new, or lost."""
+        return cls(Taken.of(there), Taken.of(back))
 
     def reversed(self) -> Moved:
         return Moved(self.back, self.there)
@@ -36,7 +58,7 @@ class _Move(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor, move: Moved) -> Tensor:
         ctx.move = move
-        return _taken(rows, move.there)
+        return move.there(rows)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
@@ -44,15 +66,7 @@ class _Move(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Tensor:
-        return _taken(tangents[0], ctx.move.there)
-
-
-def _taken(rows: Tensor, at: Tensor) -> Tensor:
-    """[N, H], [M] -> [M, H], zeros where `at` is -1"""
-    if not len(rows):
-        return rows.new_zeros(len(at), *rows.shape[1:])
-    found = rows.index_select(0, at.clamp(min=0))
-    return found.index_fill_(0, (at < 0).nonzero().squeeze(1), 0)
+        return ctx.move.there(tangents[0])
 
 
 def move(rows: Tensor, way: Moved) -> Tensor:
@@ -83,11 +97,13 @@ class Packing:
         real = torch.cat([mask.flatten() for mask in masks])
         there = real.nonzero().squeeze(1)
         self.place = real.cumsum(0) - 1  # of each padded row that is real
-        self.way = Moved(there, torch.where(real, self.place, -1))
+        self.way = Moved.of(there, torch.where(real, self.place, -1))
         self.lengths = torch.cat([mask.sum(1) for mask in masks])
         self.first = self.lengths.cumsum(0) - self.lengths
         self.order = self.lengths.argsort(descending=True)
-        self._known: dict[tuple[int, int], tuple[Moved, Moved, list[Group]]] = {}
+        self.heads = 0  # those that `spread` and `groups` are for
+        self.spread: Moved
+        self.groups: list[Group] = []
 
     def pack(self, batches: Sequence[Tensor]) -> Tensor:
         """[B, L, H] of each view -> [T, H]"""
@@ -109,39 +125,43 @@ class Packing:
         return self.place[torch.cat(at)]
 
     def attend(self, joined: Tensor, heads: int, dropout: Dropout) -> Tensor:
-        """Queries, keys and values side by side, [T, 3H] -> [T, H]: each sequence sees itself"""
-        _, gathered, groups = self._ways(heads, 3)
-        parts = zip(groups, self._spread(joined, heads, 3), strict=True)
-        seen = [attention(q, k, v, group.hidden, dropout) for group, (q, k, v) in parts]
-        return move(torch.cat([x.flatten(0, 1) for x in seen]), gathered).view(len(joined), -1)
+        """Query, key and value of each head side by side, [T, 3H] -> [T, H]: each sequence sees
+        itself"""
+        self._prepare(heads)
+        seen = []
+        for group, rows in zip(self.groups, self._spread(joined, heads), strict=True):
+            query, key, value = rows.unflatten(2, (3, -1)).unbind(2)
+            seen.append(attention(query, key, value, group.hidden, dropout).flatten(0, 1))
+        return move(torch.cat(seen), self.spread.reversed()).view(len(joined), -1)
 
     def look(self, query: Tensor, joined: Tensor, heads: int, dropout: Dropout) -> Tensor:
-        """One query of each sequence [S, H], keys and values side by side [T, 2H] -> [S, H]"""
-        groups, order = self._ways(heads, 2)[2], Moved(self.order, self.order.argsort())
+        """One query of each sequence [S, H], key and value of each head side by side [T, 2H]
+        -> [S, H]"""
+        self._prepare(heads)
+        order = Moved.of(self.order, self.order.argsort())
         rows = move(query, order).reshape(len(query) * heads, 1, -1)
-        queries = rows.split([group.rows for group in groups])
-        parts = zip(groups, queries, self._spread(joined, heads, 2), strict=True)
-        seen = [attention(q, k, v, group.hidden, dropout) for group, q, (k, v) in parts]
+        queries = rows.split([group.rows for group in self.groups])
+        seen = []
+        for group, q, part in zip(self.groups, queries, self._spread(joined, heads), strict=True):
+            key, value = part.unflatten(2, (2, -1)).unbind(2)
+            seen.append(attention(q, key, value, group.hidden, dropout))
         return move(torch.cat(seen).view(len(query), -1), order.reversed())
 
-    def _spread(self, joined: Tensor, heads: int, parts: int) -> list[Tensor]:
-        """[T, parts · H] -> [parts, n · heads, L, d] of each group"""
-        way, _, groups = self._ways(heads, parts)
-        rows = move(joined.reshape(parts * heads * len(joined), -1), way)
-        shapes = [(parts, group.rows, group.length) for group in groups]
-        pieces = rows.split([math.prod(shape) for shape in shapes])
+    def _spread(self, joined: Tensor, heads: int) -> list[Tensor]:
+        """[T, H] -> [n · heads, L, H / heads] of each group"""
+        rows = move(joined.reshape(heads * len(joined), -1), self.spread)
+        pieces = rows.split([group.rows * group.length for group in self.groups])
+        shapes = [(group.rows, group.length) for group in self.groups]
         return [piece.unflatten(0, shape) for piece, shape in zip(pieces, shapes, strict=True)]
 
-    def _ways(self, heads: int, parts: int) -> tuple[Moved, Moved, list[Group]]:
-        if (heads, parts) not in self._known:
-            self._known[heads, parts] = self._groups(heads, parts)
-        return self._known[heads, parts]
+    def _prepare(self, heads: int) -> None:
+        if self.heads != heads:
+            self.heads, (self.spread, self.groups) = heads, self._groups(heads)
 
-    def _groups(self, heads: int, parts: int) -> tuple[Moved, Moved, list[Group]]:
-        """The ways from [T · parts · heads, d] to [parts, n · heads, L, d] of each group, one after
-        the other, and from [n · heads, L, d] of each back to [T · heads, d]."""
+    def _groups(self, heads: int) -> tuple[Moved, list[Group]]:
+        """The way from [T · heads, d] to [n · heads, L, d] of each group, one after the other."""
         lengths, device = self.lengths[self.order].tolist(), self.order.device
-        groups, into, outof, head = [], [], [], torch.arange(heads, device=device)[:, None]
+        groups, into, head = [], [], torch.arange(heads, device=device)[:, None]
         sizes, start = _like(lengths), 0
         for chosen in self.order.split(sizes):
             length = lengths[start]
@@ -149,15 +169,13 @@ class Packing:
             position = torch.arange(length, device=device)
             real = (position < self.lengths[chosen, None])[:, None]
             row = (self.first[chosen, None] + position)[:, None]
-            each = [(row * parts + part) * heads + head for part in range(parts)]
-            into += [torch.where(real, at, -1).flatten() for at in each]
-            outof.append(torch.where(real, row * heads + head, -1).flatten())
+            into.append(torch.where(real, row * heads + head, -1).flatten())
             hidden = None
             if lengths[start - 1] < length:
                 hidden = torch.zeros(real.shape, device=device).masked_fill(~real, -torch.inf)
                 hidden = hidden.expand(-1, heads, -1).reshape(-1, 1, length)
             groups.append(Group(len(chosen) * heads, length, hidden))
-        return _way(torch.cat(into)), _way(torch.cat(outof)).reversed(), groups
+        return _way(torch.cat(into)), groups
 
 
 def _way(there: Tensor) -> Moved:
@@ -165,7 +183,7 @@ def _way(there: Tensor) -> Moved:
     filled = (there >= 0).nonzero().squeeze(1)
     back = torch.empty(len(filled), dtype=torch.long, device=there.device)
     back[there[filled]] = filled
-    return Moved(there, back)
+    return Moved.of(there, back)
 
 
 def _like(lengths: Sequence[int]) -> list[int]:
@@ -208,19 +226,23 @@ class PackedAttention(nn.Module):
         self, states: Tensor, attention_mask: Packing, *_: Any, **__: Any
     ) -> tuple[Tensor, None]:
         """[T, H] -> [T, H]; the layer around it hands its mask on under this name"""
-        joined = side_by_side(states, self.query, self.key, self.value)
+        joined = self._joined(states, self.query, self.key, self.value)
         return attention_mask.attend(joined, self.num_attention_heads, self.dropout), None
 
     def look(self, states: Tensor, at: Tensor, packing: Packing) -> Tensor:
         """[T, H], a row of each sequence [S] -> what these rows see, [S, H]"""
-        query, joined = self.query(states[at]), side_by_side(states, self.key, self.value)
+        query = self.query(states.index_select(0, at))
+        joined = self._joined(states, self.key, self.value)
         return packing.look(query, joined, self.num_attention_heads, self.dropout)
 
-
-def side_by_side(states: Tensor, *linears: nn.Linear) -> Tensor:
-    """[T, H] -> [T, n · H], n linear maps in one product"""
-    weight = torch.cat([linear.weight for linear in linears])
-    return F.linear(states, weight, torch.cat([linear.bias for linear in linears]))
+    def _joined(self, states: Tensor, *linears: nn.Linear) -> Tensor:
+        """[T, H] -> [T, n · H], n linear maps in one product, side by side for each head"""
+        both = ([linear.weight for linear in linears], [linear.bias for linear in linears])
+        heads = self.num_attention_heads
+        weight, bias = (
+            torch.stack([x.unflatten(0, (heads, -1)) for x in xs], 1).flatten(0, 2) for xs in both
+        )
+        return F.linear(states, weight, bias)
 
 
 def packed(model: nn.Module) -> nn.Module:

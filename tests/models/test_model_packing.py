@@ -41,10 +41,10 @@ def alone(joined: torch.Tensor, packed: Packing) -> torch.Tensor:
     """Softmax attention of one sequence and one head after the other."""
     rows = []
     for first, length in zip(packed.first.tolist(), packed.lengths.tolist(), strict=True):
-        part = joined[first : first + length].view(length, 3, HEADS, -1)
+        part = joined[first : first + length].view(length, HEADS, 3, -1)
         heads = []
         for h in range(HEADS):
-            query, key, value = part[:, :, h].unbind(1)
+            query, key, value = part[:, h].unbind(1)
             scores = query @ key.T / query.shape[1] ** 0.5
             heads.append(scores.softmax(1) @ value)
         rows.append(torch.cat(heads, 1))
@@ -83,7 +83,8 @@ def test_one_query_of_each_sequence_sees_what_it_would_see_among_all():
     total = int(packed.lengths.sum())
     joined = torch.randn(total, 3 * WIDTH, dtype=torch.float64, requires_grad=True)
     at = packed.first + packed.lengths - 1
-    query, rest = joined[at, :WIDTH], joined[:, WIDTH:]
+    parts = joined.view(total, HEADS, 3, -1)
+    query, rest = parts[at, :, 0].flatten(1), parts[:, :, 1:].flatten(1)
     found = packed.look(query, rest, HEADS, Dropout(0.0))
     expected = alone(joined, packed)[at]
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
@@ -96,14 +97,14 @@ def test_one_query_of_each_sequence_sees_what_it_would_see_among_all():
 def test_sequences_of_like_length_are_attended_to_together():
     packed = Packing(masks([8, 7, 6, 5, 2, 8]))
     packed.attend(torch.randn(36, 3 * WIDTH), HEADS, Dropout(0.0))
-    groups = packed._ways(HEADS, 3)[2]
+    groups = packed.groups
     assert [(g.rows // HEADS, g.length) for g in groups] == [(4, 8), (1, 5), (1, 2)]
     assert groups[1].hidden is None  # nothing padded
 
 
 def test_rows_that_come_from_nowhere_are_zero_and_have_no_gradient():
     rows = torch.tensor([[1.0], [2.0]], requires_grad=True)
-    moved = move(rows, Moved(torch.tensor([1, -1, 0]), torch.tensor([2, 0])))
+    moved = move(rows, Moved.of(torch.tensor([1, -1, 0]), torch.tensor([2, 0])))
     assert moved.flatten().tolist() == [2, 0, 1]
     moved.backward(torch.tensor([[3.0], [5.0], [7.0]]))
     assert rows.grad.flatten().tolist() == [7, 3]
