@@ -54,12 +54,22 @@ class WeightLog(MetricsLog):
         super().__init__(path)
         self.views, self.classes = list(views), ["all", *classes]
         self.sums: dict[str, Tensor] = {}
+        self._recent: list[tuple[Tensor, Tensor | None]] = []
 
     def add(self, weights: Tensor, labels: Tensor | None) -> None:
-        """[B, V], labels"""
+        """[B, V], labels; they are only kept here, so that a step does not wait for histograms"""
+        self._recent.append((weights.detach(), labels))
+
+    def _count(self) -> None:
+        """Take what was added into the sums."""
         import torch
 
-        weights = weights.detach().double()
+        if not self._recent:
+            return
+        recent, self._recent = self._recent, []
+        each, given = zip(*recent, strict=True)
+        weights = torch.cat(each).double()
+        labels = None if given[0] is None else torch.cat(given)
         edges = torch.arange(1, BINS + 1, device=weights.device).double() / BINS
         bins = torch.bucketize(weights, edges, right=True)
         hot = one_hot(bins, BINS + 1).to(weights)
@@ -79,6 +89,7 @@ class WeightLog(MetricsLog):
         return torch.cat([first, shown.to(first)], 1)
 
     def state_dict(self) -> dict[str, Tensor]:
+        self._count()
         return dict(self.sums)
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
@@ -86,9 +97,11 @@ class WeightLog(MetricsLog):
 
     def gather(self) -> None:
         """The main process takes over the sums of all."""
+        self._count()
         self.sums = _gathered(self.sums)
 
     def write(self, **now: Any) -> None:
+        self._count()
         sums, self.sums = {k: v.cpu() for k, v in self.sums.items()}, {}
         if not sums:
             return

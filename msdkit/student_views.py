@@ -46,7 +46,7 @@ def answers(
     for view, (first, place) in repeated.items():
         device = next(iter(inputs.values())).mask.device
         rows, back = (x.to(device, non_blocking=True) for x in (first, place))
-        seen = {m: inputs[m].rows(rows) for m in view.visible}
+        seen = {m: s.rows(rows) for m, s in inputs.items()}  # models may count hidden ones' rows
         outputs[view] = taken(model(seen, [view], features)[view], back)
     return outputs
 

@@ -82,4 +82,5 @@ def batches_per_step(folder: Path) -> int | None:
     try:
         return load_tree(path, tensors=False)["trainer"]["batches"]
     except KeyError:
-        raise DataError(f"{path}: an earlier version wrote it; delete {folder} to start anew") from None
+        message = f"{path}: an earlier version wrote it; delete {folder} to start anew"
+        raise DataError(message) from None

@@ -99,7 +99,8 @@ def test_processes_share_out_the_bigger_batch(
 def test_steps_stay_when_processes_come_and_go(split: Split, group_by: str | None) -> None:
     """Two processes, one that accumulates in their place, and one with the batch of both."""
     two = [batches(split, rank, 2, group_by=group_by) for rank in range(2)]
-    one, big = (batches(split, group_by=group_by, **x) for x in ({"accumulate": 2}, {"batch_size": 8}))
+    one = batches(split, accumulate=2, group_by=group_by)
+    big = batches(split, batch_size=8, group_by=group_by)
     for both in (two, [one], [big]):
         steps = zip(*(made.epoch(0) for made in both), strict=True)
         found = [sorted(i for parts in x for p in parts for i in ids(p.batch)) for x in steps]

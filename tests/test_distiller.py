@@ -576,6 +576,19 @@ def test_models_that_look_beyond_the_view_are_not_shared():
     assert not can_share(kept)  # a hidden modality's length still shows
 
 
+def test_repeated_views_are_handed_all_inputs():
+    class Counting(Sums):
+        def forward(self, inputs: Any, views: Any, features: Any = ()) -> Any:
+            assert len({len(inputs[m].mask) for m in THREE}) == 1
+            return super().forward(inputs, views, features)
+
+    batch = repeating(batch_of(THREE), **CONTENT)
+    distiller = Distiller(Counting(THREE), teacher=Sums(THREE), terms=[Term(KLDivergence())])
+    assert distiller(batch).total.isfinite()
+    student: Any = distiller.student
+    assert student.seen["image",] == 2
+
+
 def test_hidden_modalities_are_drawn_for_each_example():
     distiller = sampling(modality_dropout={"text": 0.5, "image": 0.5})
     content = {m: [0] * B for m in THREE}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -220,3 +221,14 @@ def test_records_of_one_length_are_gathered_alike(tmp_path: Path, dtype: str) ->
     with pytest.raises(ValueError, match="read-only"):
         store["key 6 a"][:] = 0
     assert store.gather(np.array([], np.int64))[0].shape == (0, 0, *whole["key 0"].shape[1:])
+
+
+def test_a_disk_without_locks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who takes it for another process's work waits for ever."""
+
+    def flock(*_: Any) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with pytest.raises(DataError, match=r"cannot lock files beside .*No locks available"):
+        read_letters(tmp_path)

@@ -15,8 +15,11 @@ import toy
 
 from msdkit import runs
 from msdkit import trainer as training
+from msdkit.checkpoint import save_tree
 from msdkit.config import ExperimentConfig
+from msdkit.errors import DataError
 from msdkit.runs import run
+from msdkit.training_state import batches_per_step
 
 # Dropout, hidden modalities, weights per example, accumulation: all that draws or remembers
 SALIENCY = {"name": "saliency", "scale": 0.7}
@@ -190,3 +193,10 @@ def _stopped_by(number: int, folder: Path, cache: Path, after: int) -> tuple[int
 def _last_step(log: Path) -> int:
     lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
     return max((json.loads(line)["step"] for line in lines if line.endswith("}")), default=0)
+
+
+def test_a_checkpoint_of_an_earlier_version_is_named(tmp_path: Path) -> None:
+    (tmp_path / "last").mkdir()
+    save_tree(tmp_path / "last" / "state.safetensors", {"step": 3, "best": 0.5, "bad": 0})
+    with pytest.raises(DataError, match=r"an earlier version wrote it; delete .* to start anew"):
+        batches_per_step(tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -274,3 +275,17 @@ def test_what_it_cannot_be_built_from_is_named(modalities, params, message):
 def test_text_that_is_too_long_is_named():
     with pytest.raises(DataError, match="'text' has 5 tokens; accepted: at most 4"):
         fresh(max_positions=6)(batch(), VIEWS)
+
+
+def test_a_subclass_may_encode_in_its_own_way():
+    class Louder(VisualBert):
+        def encode(self, parts, features=()):
+            output = super().encode(parts, features)
+            return replace(output, logits=2 * output.logits)
+
+    plain, inputs = fresh().eval(), batch()
+    louder = Louder(MODALITIES, 3, **SIZE, **SPECIAL).eval()
+    louder.load_state_dict(plain.state_dict())
+    mine, other = louder(inputs, VIEWS), plain(inputs, VIEWS)
+    for view in VIEWS:
+        torch.testing.assert_close(mine[view].logits, 2 * other[view].logits)
