@@ -19,6 +19,7 @@ from msdkit.feature_format import (
     JOURNAL,
     TYPES,
     DType,
+    StoreBusy,
     checksum,
     converted,
     digest,
@@ -124,8 +125,11 @@ class FeatureStoreWriter:
     def _open(self) -> None:
         if not self.path.exists():
             self._partial.mkdir(parents=True, exist_ok=True)
-            for name in (JOURNAL, *self._row_bytes):
-                self._files[name] = (self._partial / name).open("a+b")
+            try:
+                for name in (JOURNAL, *self._row_bytes):
+                    self._files[name] = (self._partial / name).open("a+b")
+            except FileNotFoundError:  # it got its name since we looked
+                raise StoreBusy(f"{self._partial} was just finished by another process") from None
             lock(self._files[JOURNAL], self._partial)
         if self.path.exists():  # now, or since another writer let go of the lock
             raise DataError(f"feature store {self.path} exists; delete it to build it again")

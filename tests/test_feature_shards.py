@@ -13,7 +13,7 @@ import pytest
 
 from msdkit.data import ModelInputs, RawSplit
 from msdkit.errors import ConfigError, DataError
-from msdkit.feature_format import INDEX, read_index, write_index
+from msdkit.feature_format import INDEX, StoreBusy, read_index, write_index
 from msdkit.feature_shards import Shard, join, shards
 from msdkit.feature_store import FeatureStore, FeatureStoreWriter
 from msdkit.processors.base import Processor
@@ -221,6 +221,23 @@ def test_records_of_one_length_are_gathered_alike(tmp_path: Path, dtype: str) ->
     with pytest.raises(ValueError, match="read-only"):
         store["key 6 a"][:] = 0
     assert store.gather(np.array([], np.int64))[0].shape == (0, 0, *whole["key 0"].shape[1:])
+
+
+def test_a_store_that_is_finished_at_this_moment_is_busy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It gets its name between the look of another process and that one's first file."""
+    first, original = FeatureStoreWriter(tmp_path / "s", 1, "int32"), Path.mkdir
+
+    def mkdir(self: Path, *given: Any, **options: Any) -> None:
+        original(self, *given, **options)
+        monkeypatch.undo()
+        first.finish()
+
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    with pytest.raises(StoreBusy):
+        FeatureStoreWriter(tmp_path / "s", 1, "int32")
+    assert len(FeatureStore(tmp_path / "s")) == 0
 
 
 def test_a_disk_without_locks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
