@@ -44,8 +44,9 @@ class TrainConfig:
     views_per_step: `sample` draws one of the views beside the multimodal one at each step and
     weighs it by their number, so that the gradient is right on average; group_by: `length` puts
     examples of like length into a batch, a modality's name those that share its content;
-    cache_dtype: how the teacher cache keeps its numbers; compile: the student by torch.compile;
-    parallel: how several processes share the work.
+    cache_dtype: how the teacher cache keeps its numbers, from which the teacher's own scores are
+    worked out, too; compile: the student by torch.compile; parallel: how several processes share
+    the work.
     """
 
     epochs: PositiveInt = 3

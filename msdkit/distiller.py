@@ -237,7 +237,15 @@ class Distiller(nn.Module):
     def _weights(self, given: WeightingInput | None, distill: Tensor) -> Tensor:
         if self.weighting is None or given is None or not self.terms:
             return torch.ones_like(distill)
-        weights = self.weighting(given).detach()
+        try:
+            weights = self.weighting(given).detach()
+        except KeyError as error:
+            if not self.samples:
+                raise
+            raise ConfigError(
+                f"weighting {type(self.weighting).__name__} reads the student's answers to view "
+                f"{error}, which views_per_step: sample does not compute at each step"
+            ) from error
         if weights.shape != distill.shape:
             raise ConfigError(
                 f"weighting {type(self.weighting).__name__} gave weights of shape "

@@ -33,7 +33,7 @@ from msdkit.feature_format import (
     widen,
 )
 from msdkit.feature_writer import FeatureStoreWriter
-from msdkit.strings import chunks, find
+from msdkit.strings import chunks, find, table
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -120,7 +120,9 @@ class FeatureStore:
 
     def verify(self) -> None:
         """Compare all with the checksums; DataError naming the first damaged key."""
-        if digest(self.dtype, self.dim, self._index) != self.fingerprint:
+        whole = digest(self.dtype, self.dim, self._index) == self.fingerprint
+        found = table(self._keys)
+        if not whole or any((found[k] != self._table[k]).any() for k in found):
             raise DataError(f"feature store {self.path}: {INDEX} is damaged; build it again")
         for row, crc in enumerate(self._index["crc32"]):
             if checksum(self._record(row), self._boxes(row)) != crc:

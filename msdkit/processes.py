@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from msdkit import parallel
 from msdkit.config import TrainConfig
@@ -156,6 +157,16 @@ def tell_engine(accelerator: Any, distiller: Distiller, total: Tensor) -> None:
     accelerator.ddp_handler.find_unused_parameters = parallel.anywhere(varies or None in found)
 
 
+def settle(student: nn.Module) -> None:
+    """Make the running statistics of BatchNorms, which each process gathers from its own batches,
+    the mean over all: what is scored and saved is then one model."""
+    for module in student.modules():
+        if parallel.world() > 1 and isinstance(module, _BatchNorm):
+            for held in (module.running_mean, module.running_var):
+                if held is not None:
+                    held.copy_(parallel.total(held) / parallel.world())
+
+
 def coupled_line(distiller: Distiller) -> str:
     """What sees less than it would in one process with all the examples of a step."""
     return (
@@ -165,8 +176,10 @@ def coupled_line(distiller: Distiller) -> str:
 
 
 def coupled(distiller: Distiller) -> list[str]:
-    """What compares the examples of a batch: losses, the weighting, the masking."""
+    """What compares the examples of a batch: losses, the weighting, the masking, the student."""
     named: dict[str, Any] = {term.name: term.loss for term in distiller.terms}
     for part in (distiller.weighting, getattr(distiller.student, "masking", None)):
         named[type(part).__name__.lower()] = part  # as their plugins are called
-    return [name for name, part in named.items() if getattr(part, "batch_coupled", False)]
+    found = [name for name, part in named.items() if getattr(part, "batch_coupled", False)]
+    norms = any(isinstance(module, _BatchNorm) for module in distiller.student.modules())
+    return [*found, *(["the student's BatchNorm"] if norms else [])]

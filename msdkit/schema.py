@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from msdkit.errors import ConfigError, listing, suggest
 
+TORCH = "torch.nn.modules.module.Module"
 Problem = tuple[str, str]  # (path below the node, message)
 
 
@@ -18,8 +19,10 @@ Problem = tuple[str, str]  # (path below the node, message)
 def config_parameters(cls: type) -> dict[str, inspect.Parameter]:
     """The keyword-only parameters of a class, with resolved annotations."""
     init = cls.__init__  # type: ignore[misc]
-    # torch's constructor takes any keyword and refuses it later: it declares nothing
-    if init is object.__init__ or init.__qualname__ == "Module.__init__":
+    owner = next(base for base in cls.__mro__ if "__init__" in vars(base))
+    # torch's constructor, which torch.compile puts another in the place of, takes any keyword and
+    # refuses it later: it declares nothing
+    if f"{owner.__module__}.{owner.__name__}" in ("builtins.object", TORCH):
         return {}
     try:
         hints = get_type_hints(init, include_extras=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 PIECES, SMALLEST, LARGEST = 64, 256, 2048  # shards wanted; bounds for the examples of one
+MOST = 4096  # shards: each is a memory map, of which a process may hold some ten thousand
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def make_plan(
     for view, content in enumerate(contents):
         asked[np.unique(content, return_index=True)[1]] |= 1 << view
     order = _order(asked, [lengths[m] for m in dict.fromkeys(m for seen in shown for m in seen)])
-    size = min(max(-(-len(order) // PIECES), SMALLEST), LARGEST)
+    size = shard_size(len(order))
     starts = np.array([*range(0, len(order), size), len(order)])
     entries, bounds = [], []
     for view, content in enumerate(contents):
@@ -79,6 +80,12 @@ def make_plan(
         number[content[order[first]]] = np.arange(len(number))
         entries.append(number[content])
     return Plan(order, asked[order], starts, np.stack(entries), np.stack(bounds))
+
+
+def shard_size(count: int) -> int:
+    """How many of `count` examples a shard holds."""
+    wanted = min(max(-(-count // PIECES), SMALLEST), LARGEST)
+    return max(wanted, -(-count // MOST))
 
 
 def distinct(columns: Sequence[np.ndarray]) -> np.ndarray:

@@ -21,6 +21,9 @@ def check_train(report: Any, values: Node, names: list[str]) -> None:
     _check_groups(report, train.get("group_by"), names)
     if train.get("views_per_step") == "sample":
         _check_sampling(report, values)
+    cached = values.get("teacher") is not None and train.get("teacher_cache", True)
+    if "cache_dtype" in train and not cached:
+        report.note("train.cache_dtype", "has no effect: there is no teacher cache")
     if train.get("compile") and _learns(report, values):
         report.problem(
             "train.compile",
@@ -58,6 +61,8 @@ def _check_groups(report: Any, wanted: str | None, names: list[str]) -> None:
 
 def _check_sampling(report: Any, values: Node) -> None:
     """What needs all views at each step cannot have one drawn."""
+    if not values.get("distill"):
+        report.note("train.views_per_step", "has no effect: nothing is distilled")
     for i, term in enumerate(values.get("distill") or []):
         if wrong(report, f"distill.{i}.name") or not isinstance(term, dict):
             continue

@@ -30,6 +30,7 @@ from msdkit.processes import (
     WholeOptimizer,
     check_processes,
     gathered,
+    settle,
     shared_out,
     start_line,
 )
@@ -208,6 +209,8 @@ class Trainer:
         if logs and parallel.is_main():
             self.log.write(**self._now("train"), **self.window.means(self.distiller.views))
             self._tell_compilation()
+        if saves:
+            settle(self.distiller.student)
         if evaluates:
             self._evaluate()
         if saves:

@@ -15,6 +15,7 @@ from msdkit import parallel, runs
 from msdkit.config import ExperimentConfig
 from msdkit.errors import DataError, MsdkitError
 from msdkit.experiment import Experiment
+from msdkit.processes import settle
 from msdkit.runs import run
 from msdkit.trainer import Trainer
 
@@ -91,6 +92,9 @@ def exchanges() -> dict[str, Any]:
     def wrong() -> None:
         raise DataError("found by the main process")
 
+    norm = torch.nn.Sequential(torch.nn.BatchNorm1d(2))
+    norm[0].running_mean.fill_(1.0 + me)
+    settle(norm)
     with parallel.idle(me == 1):
         idle = [parallel.total(torch.ones(2)), parallel.together(rows), parallel.listed([me])]
     return {
@@ -100,6 +104,7 @@ def exchanges() -> dict[str, Any]:
         "to_main": parallel.to_main(rows if me else None, [0, 4]),
         "anywhere": [parallel.anywhere(me == 1), parallel.anywhere(False)],
         "idle": idle,
+        "norm": norm[0].running_mean,
         "from_main": parallel.from_main(lambda: me),
         "mistake": mistake(lambda: parallel.from_main(wrong)),
     }

@@ -607,3 +607,16 @@ def test_content_stays_on_the_host_and_inputs_are_copied_once():
     assert moved.teacher_inputs is moved.inputs
     assert moved.content is not None
     assert moved.content["text"].device.type == "cpu"
+
+
+def test_a_weighting_that_reads_an_answer_that_was_not_drawn_is_told() -> None:
+    class Reads(nn.Module):
+        def forward(self, inputs: WeightingInput) -> Tensor:
+            return torch.stack([inputs.student_logits[v][:, 0] for v in inputs.views], 1)
+
+    distiller = Distiller(
+        Sums(), terms=[Term(KLDivergence())], weighting=Reads(), views_per_step="sample"
+    )
+    answers = {view: torch.randn(B, C) for view in default_views(MODALITIES)}
+    with pytest.raises(ConfigError, match="Reads reads the student's answers to view"):
+        distiller(batch_of(teacher_logits=answers), 0)

@@ -162,6 +162,13 @@ def test_damage_is_named(tmp_path):
         FeatureStore(tmp_path / "s").verify()
 
 
+def test_a_damaged_table_of_keys_is_found(tmp_path):
+    store = build(tmp_path / "s", records())
+    store._table["rows"] = store._table["rows"][::-1]  # each key would find another's record
+    with pytest.raises(DataError, match=r"index\.safetensors is damaged"):
+        store.verify()
+
+
 def test_a_truncated_file_does_not_open(tmp_path):
     build(tmp_path / "s", records())
     data = tmp_path / "s" / "features.bin"

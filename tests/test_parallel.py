@@ -157,6 +157,7 @@ def test_exchanges(said: list[dict[str, Any]]) -> None:
         assert torch.equal(found["idle"][1], rows[:3])
         assert found["idle"][2] == [0]
         assert found["from_main"] == 0
+        assert found["norm"].tolist() == [1.5, 1.5]  # a BatchNorm's means, 1 and 2
         assert found["mistake"] == "DataError: found by the main process"
     assert torch.equal(said[0]["exchanges"]["to_main"], rows[3:])
     assert said[1]["exchanges"]["to_main"] is None

@@ -105,3 +105,9 @@ def test_hidden_modalities_that_are_read_count() -> None:
     plan = make_plan([["text", "image"]] * 3, rows, lengths)
     assert set(plan.asked) == {0b111}
     assert (plan.entries == plan.entries[0]).all()
+
+
+def test_shards_are_few_enough_to_be_mapped_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()  # the real sizes
+    sizes = [teacher_plan.shard_size(n) for n in (10, 64_000, 1_000_000, 10**9)]
+    assert sizes == [256, 1000, 2048, 244_141]  # the last: 10^9 / 4096, rounded up

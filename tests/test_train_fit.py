@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 import toy
 
+from msdkit.config_files import load_raw
 from msdkit.errors import ConfigError
+from msdkit.validation import validate
 
 MISTAKES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "group_by": (
@@ -59,3 +61,12 @@ def test_what_cannot_work_is_told(tmp_path: Path, case: str) -> None:
 )
 def test_what_works_is_not(tmp_path: Path, train: dict[str, Any]) -> None:
     checked(tmp_path, train, {})
+
+
+def test_keys_without_effect_are_noted(tmp_path: Path) -> None:
+    train = {"views_per_step": "sample", "cache_dtype": "fp16", "teacher_cache": False}
+    values = toy.merge(toy.DISTILLED, {"distill": [], "train": train})
+    path = toy.write(tmp_path / "x.yaml", {**values, "run_dir": str(tmp_path / "x")})
+    notes = [f"{note.path}: {note.message}" for note in validate(load_raw([path])).notes]
+    assert "train.views_per_step: has no effect: nothing is distilled" in notes
+    assert "train.cache_dtype: has no effect: there is no teacher cache" in notes

@@ -138,7 +138,8 @@ class Packing:
         """One query of each sequence [S, H], key and value of each head side by side [T, 2H]
         -> [S, H]"""
         self._prepare(heads)
-        order = Moved.of(self.order, self.order.argsort())
+        none = self.order[:0]  # every sequence has its place
+        order = Moved(Taken(self.order, none), Taken(self.order.argsort(), none))
         rows = move(query, order).reshape(len(query) * heads, 1, -1)
         queries = rows.split([group.rows for group in self.groups])
         seen = []
@@ -207,7 +208,9 @@ def attention(
     mask = None if hidden is None else hidden.to(query.dtype)
     if query.device.type != "cpu":
         p = dropout.p if dropout.training else 0.0
-        return F.scaled_dot_product_attention(query, key, value, mask, p)
+        mask = None if mask is None else mask[:, None]
+        q, k, v = (x[:, None] for x in (query, key, value))  # fused kernels want heads apart
+        return F.scaled_dot_product_attention(q, k, v, mask, p).squeeze(1)
     keys, scale = key.transpose(1, 2), query.shape[-1] ** -0.5
     scores = query * scale @ keys if mask is None else torch.baddbmm(mask, query, keys, alpha=scale)
     return dropout(scores.softmax(-1)) @ value
