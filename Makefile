@@ -20,7 +20,7 @@ demo: $(INSTALLED)  ## teach, distil four ways and compare, on real data; at mos
 	$(BIN)/python projects/demo/run.py
 
 test: $(INSTALLED)  ## all tests
-	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -n auto --dist loadfile
 
 check: $(INSTALLED)  ## formatting, lint and types
 	$(BIN)/ruff format --check .

@@ -18,13 +18,6 @@ from fake_assets import write_fake_assets, write_fake_emoji
 
 from msdkit.registry import REGISTRIES
 
-# Files that take long come first: then no process is left alone with one at the end
-LONG = {"test_parallel.py", "test_resume.py", "test_methods.py", "test_projects.py", "test_cli.py"}
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.path.name not in LONG)
-
 
 @pytest.fixture(scope="session")
 def fake_assets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
