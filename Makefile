@@ -27,12 +27,10 @@ check: $(INSTALLED)  ## formatting, lint and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: $(INSTALLED)  ## speed, as ratios within one run, into docs/results; 8 minutes on 2 cores
-	$(BIN)/pip install --disable-pip-version-check --quiet -e '.[bench]'
+bench: $(INSTALLED)  ## speed, as ratios within one run, into docs/results; 9 minutes on 2 cores
 	$(BIN)/python benchmarks/run.py
 
 bench-gpu: $(INSTALLED)  ## the same on a GPU, in bf16; says so where there is none
-	$(BIN)/pip install --disable-pip-version-check --quiet -e '.[bench]'
 	$(BIN)/python benchmarks/run.py --gpu
 
 docs: $(INSTALLED)  ## docs/losses.md and docs/weightings.md, from the docstrings

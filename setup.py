@@ -7,9 +7,8 @@ from setuptools import find_packages, setup
 REPORT = ["plotly>=5.20", "jinja2>=3.1"]
 DEMO = ["resvg-py>=0.1"]
 HDF5 = ["h5py>=3.8"]
-BENCH = ["torchdistill>=1.1"]
 DEV = ["pytest>=8", "pytest-xdist>=3", "hypothesis>=6", "ruff>=0.5", "mypy>=1.10"]
-DEV += ["resvg-py>=0.1", *HDF5, *REPORT]
+DEV += ["resvg-py>=0.1", "torchdistill>=1.1", *HDF5, *REPORT]
 
 setup(
     name="msdkit",
@@ -38,6 +37,6 @@ setup(
         "msgspec>=0.18",
         "lmdb>=1.4",
     ],
-    extras_require={"demo": DEMO, "hdf5": HDF5, "report": REPORT, "bench": BENCH, "dev": DEV},
+    extras_require={"demo": DEMO, "hdf5": HDF5, "report": REPORT, "dev": DEV},
     entry_points={"console_scripts": ["msdkit = msdkit.cli:main"]},
 )

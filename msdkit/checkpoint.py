@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from msdkit.errors import DataError
+from msdkit.files import whole
 
 TENSOR = "__tensor__"
 
@@ -25,10 +26,8 @@ def save_tree(path: Path, tree: Any) -> None:
     tensors: dict[str, Tensor] = {}
     skeleton = _flatten(tree, tensors)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    save_file(tensors, temporary, metadata={"tree": json.dumps(skeleton)})
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    with whole(path, temporary):
+        save_file(tensors, temporary, metadata={"tree": json.dumps(skeleton)})
 
 
 def load_tree(path: Path, tensors: bool = True) -> Any:

@@ -45,8 +45,8 @@ class TrainConfig:
     weighs it by their number, so that the gradient is right on average; group_by: `length` puts
     examples of like length into a batch, a modality's name those that share its content;
     cache_dtype: how the teacher cache keeps its numbers, from which the teacher's own scores are
-    worked out, too; compile: the student by torch.compile; parallel: how several processes share
-    the work.
+    worked out, too; compile: the student by torch.compile, but for the packed pass of BERT-like
+    models; parallel: how several processes share the work.
     """
 
     epochs: PositiveInt = 3

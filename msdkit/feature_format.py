@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import uuid
 import zlib
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from typing import IO, Any, Literal
 import numpy as np
 
 from msdkit.errors import DataError
+from msdkit.files import whole
 from msdkit.strings import Strings, table
 
 DType = Literal["fp16", "fp32", "int32"]
@@ -135,14 +135,9 @@ def write_index(path: Path, index: Arrays, about: dict[str, Any]) -> None:
     from safetensors.numpy import save_file
 
     partial = path.with_suffix(f".{uuid.uuid4().hex[:8]}.partial")
-    try:
+    with whole(path, partial):
         # one entry: the order of several would change from run to run
         save_file(index, partial, metadata={"feature_store": json.dumps(about)})
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def read_index(path: Path) -> tuple[Arrays, dict[str, Any]]:

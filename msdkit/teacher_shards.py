@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from msdkit.errors import DataError
 from msdkit.feature_format import StoreBusy, lock
+from msdkit.files import whole
 from msdkit.progress import Advance, bar, console
 from msdkit.teacher_plan import Plan
 
@@ -188,13 +188,8 @@ def write(path: Path, tensors: Tensors, about: Mapping[str, Any]) -> None:
     header = json.dumps({**about, "crc32": {n: crc(values) for n, values in tensors.items()}})
     text = f"{header} {zlib.crc32(header.encode())}"
     partial = path.with_suffix(".partial")  # the next claimant writes over what a kill leaves
-    try:
+    with whole(path, partial):
         save_file(tensors, partial, metadata={"about": text})
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def read(path: Path) -> tuple[Arrays, dict[str, Any]]:

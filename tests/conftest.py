@@ -20,13 +20,18 @@ from msdkit.registry import REGISTRIES
 
 
 @pytest.fixture(scope="session")
-def fake_assets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A cache with tiny packages and encoders in place of the real ones; nothing is fetched."""
+def fake_packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache with tiny packages and encoders in place of the real ones, for who sets it."""
     cache = tmp_path_factory.mktemp("cache")
     write_fake_assets(cache)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MSDKIT_CACHE", str(cache))
-        yield cache
+    return cache
+
+
+@pytest.fixture
+def fake_assets(fake_packages: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same as this test's cache; nothing is fetched."""
+    monkeypatch.setenv("MSDKIT_CACHE", str(fake_packages))
+    return fake_packages
 
 
 @pytest.fixture

@@ -56,7 +56,6 @@ def by_hand(make, student, batches, *teachers):
 
 
 def test_kd_has_one_curve_in_all_frameworks(tmp_path, monkeypatch):
-    pytest.importorskip("torchdistill")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what other frameworks warn of is theirs
         # The folder tests/datasets would be taken for the package `datasets`

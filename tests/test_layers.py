@@ -12,8 +12,9 @@ ROOT = Path(__file__).parent.parent
 # From the bottom up. At its top a module imports from rows above it and from its left; inside a
 # function from all of its own row. The families of the second row never import one another.
 LAYERS = [row.split() for row in (
-    "errors schema parallel progress types assets archives download paths functional plain_pickle "
-    "disk_arrays strings feature_format feature_writer feature_store feature_shards registry",
+    "errors schema parallel progress types files assets archives download paths functional "
+    "plain_pickle disk_arrays strings feature_format feature_writer feature_store feature_shards "
+    "registry",
     "losses weightings models datasets processors metrics",
     "builtin config config_files terms declarations loss_fit "
     "train_fit compatibility validation split_labels raw_split data "

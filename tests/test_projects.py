@@ -126,10 +126,10 @@ def taught(paper: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def mirrored(quick: Path, fake_assets: Path) -> Iterator[Path]:
+def mirrored(quick: Path, fake_packages: Path) -> Iterator[Path]:
     """The teachers of the mirrors."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MSDKIT_CACHE", str(fake_assets))
+        patch.setenv("MSDKIT_CACHE", str(fake_packages))
         for data in MIRRORS:
             run(toy.ROOT / f"configs/{data}/teacher.yaml", data=data)
         yield quick

@@ -67,11 +67,11 @@ def small(config: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def folder(fake_assets: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def folder(fake_packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A working folder with the data sets that are not built."""
     made = tmp_path_factory.mktemp("shipped")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MSDKIT_CACHE", str(fake_assets))
+        patch.setenv("MSDKIT_CACHE", str(fake_packages))
         patch.setenv("MSDKIT_DATA", str(made / "data"))
         patch.chdir(made)
         for same in ("costs", "environment"):  # as slow for any config

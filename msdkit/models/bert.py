@@ -142,6 +142,7 @@ class BertClassifier(EmbeddingModel):
             return super().encode_views(views, features)
         return self._encode_together(views, features)
 
+    @torch.compiler.disable  # its shapes are new at each step; compiled it was no faster
     def _encode_together(
         self, views: Listing[Mapping[str, Embedded]], features: Listing[str]
     ) -> list[ModelOutput]:
@@ -154,9 +155,9 @@ class BertClassifier(EmbeddingModel):
             layers,
             packing.pack(states),
             features,
-            lambda layer, x: (
+            lambda layer, x, i: (
                 _first(layer(x, packing))
-                if whole or layer is not layers[-1]
+                if whole or i < len(layers)
                 else self.last_layer(layer, x, read, packing)
             ),
             lambda layer, x: self._inside(layer, packing.unpack(x)),

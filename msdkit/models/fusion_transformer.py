@@ -94,7 +94,11 @@ class FusionTransformer(EmbeddingModel):
         states, mask = self._join(parts)
         keys = key_mask(mask)
         states, found = run_layers(
-            self.layers, states, features, lambda layer, x: layer(x, keys), TransformerLayer.inside
+            self.layers,
+            states,
+            features,
+            lambda layer, x, _: layer(x, keys),
+            TransformerLayer.inside,
         )
         pooled = self._pool(self.norm(states), parts)
         if "pooled" in features:

@@ -90,18 +90,21 @@ def run_layers(
     layers: Iterable[Any],
     states: Tensor,
     features: Sequence[str],
-    step: Callable[[Any, Tensor], Tensor],
+    step: Callable[[Any, Tensor, int], Tensor],
     inside: Callable[[Any, Tensor], Inside],
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Layers in order on [B, L, H]; the last states, and the `hidden.i`, `attention.i`, `value.i`
-    among `features`, numbered from 1 (`hidden.0` is the first layer's input)."""
+    among `features`, numbered from 1 (`hidden.0` is the first layer's input).
+
+    step: (layer, states, its number) -> states; inside: what is computed before its softmax.
+    """
     found = {"hidden.0": states} if "hidden.0" in features else {}
     for i, layer in enumerate(layers, 1):
         if f"attention.{i}" in features or f"value.{i}" in features:
             scores, values = inside(layer, states)
             both = {f"attention.{i}": scores, f"value.{i}": values}
             found |= {name: both[name] for name in both if name in features}
-        states = step(layer, states)
+        states = step(layer, states, i)
         if f"hidden.{i}" in features:
             found[f"hidden.{i}"] = states
     return states, found

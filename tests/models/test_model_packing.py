@@ -175,3 +175,29 @@ def test_views_together_equal_each_alone_and_padding_has_no_part(name):
     after = [p.grad for p in model.parameters() if p.grad is not None]
     for mine, theirs in zip(gradients, after, strict=True):
         torch.testing.assert_close(mine, theirs)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # the compiler looks at it itself
+def test_a_compiled_model_gives_the_same():
+    torch.manual_seed(5)
+    modalities = {"text": Modality("tokens", 200), "image": Modality("features", 12)}
+    node = {"name": "visual_bert", "layers": 2, "hidden": 8, "heads": 2, "vocab_size": 200}
+    model = MODELS.build(node, modalities=modalities, num_classes=3).double().eval()
+    views = default_views(modalities)
+    answers: dict[bool, list] = {False: [], True: []}
+    for compiled, found in answers.items():
+        draws = torch.Generator().manual_seed(6)
+        if compiled:
+            model.compile(dynamic=True, backend="eager")
+        for lengths in ([4, 1, 2], [2, 3, 3, 1]):  # other shapes at each call
+            ids = torch.randint(5, 99, (len(lengths), 4), generator=draws)
+            text = Sequence(ids, torch.arange(4) < torch.tensor(lengths)[:, None])
+            rows = torch.randn(len(lengths), 5, 12, generator=draws).double()
+            image = Sequence(rows, torch.ones(len(lengths), 5).bool())
+            model.zero_grad()
+            outputs = model({"text": text, "image": image}, views)
+            sum(o.logits.square().sum() for o in outputs.values()).backward()
+            found += [o.logits for o in outputs.values()]
+            found += [p.grad.clone() for p in model.parameters() if p.grad is not None]
+    for mine, theirs in zip(answers[True], answers[False], strict=True):
+        torch.testing.assert_close(mine, theirs)
