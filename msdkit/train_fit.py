@@ -14,9 +14,9 @@ from msdkit.registry import LOSSES, WEIGHTINGS
 
 def check_train(report: Any, values: Node, names: list[str]) -> None:
     """Add to the report what does not fit; names: the data set's modalities."""
-    if wrong(report, "train"):
-        return
-    train = values.get("train") or {}
+    given = values.get("train")
+    given = given if isinstance(given, Mapping) else {}
+    train = {key: value for key, value in given.items() if not wrong(report, f"train.{key}")}
     _check_dropout(report, values, train.get("modality_dropout", 0.0), names)
     _check_groups(report, train.get("group_by"), names)
     if train.get("views_per_step") == "sample":

@@ -70,3 +70,11 @@ def test_keys_without_effect_are_noted(tmp_path: Path) -> None:
     notes = [f"{note.path}: {note.message}" for note in validate(load_raw([path])).notes]
     assert "train.views_per_step: has no effect: nothing is distilled" in notes
     assert "train.cache_dtype: has no effect: there is no teacher cache" in notes
+
+
+def test_a_wrong_key_hides_no_other(tmp_path: Path) -> None:
+    train = {"views_per_step": "smaple", "group_by": "imagen"}
+    with pytest.raises(ConfigError, match=r"2 problems in the config\n") as error:
+        checked(tmp_path, train, {})
+    assert "train.views_per_step: expected 'all' or 'sample', got 'smaple'" in str(error.value)
+    assert "train.group_by: the data set has no modality 'imagen'" in str(error.value)
