@@ -33,8 +33,8 @@ Node = dict[str, Any]
 class TrainConfig:
     """How to train.
 
-    max_steps and evaluate_every count optimizer steps (None: by epochs); warmup is a fraction of
-    the steps; early_stopping counts evaluations without a better `evaluate.metric`;
+    max_steps and evaluate_every count optimizer steps (None: by epochs); lengthen multiplies the
+    length, whichever of the two decides it; warmup is a fraction of the steps; early_stopping counts evaluations without a better `evaluate.metric`;
     modality_dropout is the probability of hiding a modality, per modality; teacher_cache:
     read the teacher's answers from disk instead of running it at each step (where a loss reads
     more than logits and `pooled`, the teacher runs all the same); held_out: the share of the
@@ -51,6 +51,7 @@ class TrainConfig:
 
     epochs: PositiveInt = 3
     max_steps: PositiveInt | None = None
+    lengthen: PositiveFloat = 1.0
     batch_size: PositiveInt = 64
     lr: PositiveFloat = 1e-3
     weight_decay: NonNegativeFloat = 0.01

@@ -53,7 +53,7 @@ class Experiment:
         self.limit = TINY_EXAMPLES if tiny else None
         self.tiny = tiny
         if tiny:
-            self.config.train.max_steps = TINY_STEPS
+            self.config.train.max_steps, self.config.train.lengthen = TINY_STEPS, 1.0
         assert config.run_dir is not None
         self.folder = Path(config.run_dir)
         self.cache = cache_dir()

@@ -79,6 +79,7 @@ def training_of(folder: Path) -> str:
     else:
         hidden = str(dropout) if dropout else ""
     length = f"{train.max_steps} steps" if train.max_steps else f"{train.epochs} epochs"
+    length += f" × {train.lengthen:g}" if train.lengthen != 1 else ""
     losses = " + ".join(term["name"] for term in config.distill)
     return (
         f"{config.student['name']} trained for {length}, "

@@ -74,7 +74,8 @@ class Trainer:
         self.metric, self.sign = metric, 1.0 if higher_is_better else -1.0
         device, rank, world = self.accelerator.device, parallel.rank(), parallel.world()
         self.batches = Batches(train, config, seed, rank=rank, world=world, device=device)
-        self.total_steps = config.max_steps or config.epochs * self.batches.steps_per_epoch
+        steps = config.max_steps or config.epochs * self.batches.steps_per_epoch
+        self.total_steps = max(1, round(steps * config.lengthen))
         self.every = config.evaluate_every or self.batches.steps_per_epoch
         self.compilation = Compilation(distiller.student) if config.compile else None
         optimizer = optimizer_for(config, trained(distiller))

@@ -1,0 +1,1 @@
+"""The report: what runs and studies came to, as one page that needs no network."""

@@ -1,0 +1,67 @@
+"""What a report is about: the runs on one data set, and what they answered to each example."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from msdkit.data import RawSplit
+from msdkit.types import Task
+
+Logits = Mapping[str, Tensor]  # {view: [N, C] float64}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished run of a method.
+
+    logits: up to what leaves probabilities alone (regression: the values); log, weights: the lines
+    of `metrics.jsonl` and `weights.jsonl`.
+    """
+
+    folder: Path
+    seed: int
+    results: Mapping[str, Any]
+    logits: Logits
+    log: list[dict[str, Any]]
+    weights: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method's runs, by seed; weights `[N, V]`: those of the first run's weighting, if any."""
+
+    name: str
+    runs: list[Run]
+    weights: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The runs on one data set, with their teacher's answers to the examples of a split.
+
+    name: as shown and as the folder is called; views: `multimodal` first; labels as in `Batch`;
+    raw: the examples (`raw.dataset[i]`), None where the data is not at hand; teacher: empty where
+    there is none with fixed answers; saliency: {modality: [N]}, KL(teacher(x) ‖ teacher(x without
+    the modality)) in nats; study: `compare.json`, None for runs without a study.
+    """
+
+    name: str
+    split: str
+    task: Task
+    label_names: list[str]
+    metric: str
+    modalities: tuple[str, ...]
+    views: list[str]
+    ids: list[str]
+    labels: Tensor | None
+    raw: RawSplit | None
+    methods: list[Method]
+    baseline: str | None = None
+    teacher: Logits = field(default_factory=dict)
+    saliency: Mapping[str, Tensor] = field(default_factory=dict)
+    study: Mapping[str, Any] | None = None
