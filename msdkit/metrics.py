@@ -2,7 +2,9 @@
 
 A metric takes `(num_classes, task)` from the framework and has `update(probabilities, labels)` and
 `compute() -> float`; probabilities are `[B, C]` (in regression the predicted numbers), labels as in
-`Batch`.
+`Batch`. A metric of sums over examples may also have `counts(probabilities, labels) -> [B, K]`,
+what each example adds to K sums, and `of_counts([..., K]) -> [...]`, its value by such sums:
+thousands of resamples are then one matrix product.
 """
 
 from __future__ import annotations
@@ -42,6 +44,13 @@ class Classification:
 
         return getattr(classification, self._prefix + name)(**self._options(), **options)
 
+    def _decisions(self, probabilities: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """bool [B, C], bool [B, C]: the classes that are answered, and those that are right"""
+        if self.task == "multi_label":
+            return probabilities > 0.5, labels > 0
+        classes = torch.arange(self.num_classes)
+        return probabilities.argmax(-1, True) == classes, labels.unsqueeze(-1) == classes
+
     def update(self, probabilities: Tensor, labels: Tensor) -> None:
         """[B, C], labels as in `Batch`"""
         self.metric.update(probabilities, labels.long())
@@ -60,23 +69,58 @@ class Accuracy(Classification):
         super().__init__(num_classes, task)
         self.metric = self._make("Accuracy", average="micro")
 
+    def counts(self, probabilities: Tensor, labels: Tensor) -> Tensor:
+        """[B, C], labels -> [B, 2]: right decisions, decisions"""
+        answered, right = self._decisions(probabilities, labels)
+        if self.task == "multi_label":
+            hits = (answered == right).sum(-1)
+            return torch.stack([hits, torch.full_like(hits, self.num_classes)], -1)
+        hits = (answered & right).sum(-1)
+        return torch.stack([hits, torch.ones_like(hits)], -1)
+
+    def of_counts(self, sums: Tensor) -> Tensor:
+        """[..., 2] -> [...]"""
+        return sums[..., 0] / sums[..., 1]
+
+
+class F1(Classification):
+    """What both F1 scores count: per class right answers, and answers and labels together."""
+
+    def counts(self, probabilities: Tensor, labels: Tensor) -> Tensor:
+        """[B, C], labels -> [B, 2C]"""
+        answered, right = self._decisions(probabilities, labels)
+        return torch.cat([answered & right, answered.long() + right.long()], -1)
+
 
 @METRICS.register("macro_f1")
-class MacroF1(Classification):
+class MacroF1(F1):
     """The F1 score of each class, averaged over classes."""
 
     def __init__(self, num_classes: int, task: Task) -> None:
         super().__init__(num_classes, task)
         self.metric = self._make("F1Score", average="macro")
 
+    def of_counts(self, sums: Tensor) -> Tensor:
+        """[..., 2C] -> [...]; a single label's class that neither side names does not count"""
+        hits, named = sums.double().chunk(2, -1)
+        scores = 2 * hits / named.clamp(min=1)
+        if self.task == "multi_label":
+            return scores.mean(-1)
+        return scores.sum(-1) / (named > 0).sum(-1).clamp(min=1)
+
 
 @METRICS.register("micro_f1")
-class MicroF1(Classification):
+class MicroF1(F1):
     """The F1 score over all decisions."""
 
     def __init__(self, num_classes: int, task: Task) -> None:
         super().__init__(num_classes, task)
         self.metric = self._make("F1Score", average="micro")
+
+    def of_counts(self, sums: Tensor) -> Tensor:
+        """[..., 2C] -> [...]"""
+        hits, named = (part.sum(-1) for part in sums.double().chunk(2, -1))
+        return 2 * hits / named.clamp(min=1)
 
 
 @METRICS.register("auroc")
@@ -124,8 +168,17 @@ class VQAAccuracy:
 
     def update(self, probabilities: Tensor, labels: Tensor) -> None:
         """[B, C], [B, C]"""
+        self.metric.update(self.counts(probabilities, labels)[:, 0])
+
+    def counts(self, probabilities: Tensor, labels: Tensor) -> Tensor:
+        """[B, C], [B, C] -> [B, 2]: the answer's target, 1"""
         best = probabilities.argmax(-1, keepdim=True)
-        self.metric.update(labels.gather(-1, best).squeeze(-1))
+        targets = labels.gather(-1, best).squeeze(-1)
+        return torch.stack([targets, torch.ones_like(targets)], -1)
+
+    def of_counts(self, sums: Tensor) -> Tensor:
+        """[..., 2] -> [...]"""
+        return sums[..., 0] / sums[..., 1]
 
     def compute(self) -> float:
         return float(self.metric.compute())

@@ -50,7 +50,7 @@ def _bar(total: int, what: str, unit: str, done: int) -> Iterator[Advance]:
             nonlocal count
             count += n
             rate = count / max(time.monotonic() - start, 1e-9)
-            progress.update(task, advance=n, rate=f"{rate:,.0f} {unit}/s", text=text)
+            progress.update(task, advance=n, rate=speed(rate, unit), text=text)
 
         yield advance
         if len(_shown) and progress.tasks[0].id != task:
@@ -94,13 +94,18 @@ def _lines(total: int, what: str, unit: str, done: int) -> Iterator[Advance]:
             said, rate = now, count / (now - start)
             left = f"{(total - done - count) / rate:.0f} s left"
             where = f"{done + count:,}/{total:,} {unit}"
-            console().print(f"{what}: {where}, {rate:,.0f} {unit}/s, {left} {text}".rstrip())
+            console().print(f"{what}: {where}, {speed(rate, unit)}, {left} {text}".rstrip())
 
     yield advance
     seconds = time.monotonic() - start
     if seconds > QUIET:
-        rate = f"{count / seconds:,.0f} {unit}/s"
+        rate = speed(count / seconds, unit)
         console().print(f"{what}: {count:,} {unit} in {seconds:.0f} s ({rate})")
+
+
+def speed(rate: float, unit: str) -> str:
+    """A rate per second; what is slower than one is told per minute."""
+    return f"{rate:,.0f} {unit}/s" if rate >= 1 else f"{60 * rate:,.1f} {unit}/min"
 
 
 def track(items: Iterable[T], total: int, what: str, unit: str = "it") -> Iterator[T]:

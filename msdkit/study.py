@@ -1,4 +1,4 @@
-"""Studies: several configs over several seeds, and paired differences with intervals."""
+"""Studies: methods over seeds and data sets, made by several processes, and what they came to."""
 
 from __future__ import annotations
 
@@ -6,91 +6,168 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from msdkit.checkpoint import write_text
 from msdkit.config import ExperimentConfig
-from msdkit.config_files import load_raw
-from msdkit.data import encode_label
+from msdkit.config_files import YAML, load_raw
+from msdkit.declarations import teacher_nodes
 from msdkit.errors import ConfigError, listing
-from msdkit.evaluation import metric_name, shares_key
 from msdkit.experiment import Experiment
 from msdkit.parallel import is_main
-from msdkit.progress import console, track
-from msdkit.registry import METRICS
-from msdkit.run_folder import PREDICTIONS
-from msdkit.runs import run
+from msdkit.runs import Kept, finished
+from msdkit.study_summary import summarise
 from msdkit.tables import markdown, study_tables
-from msdkit.types import MULTIMODAL, Task
-from msdkit.validation import validate
+from msdkit.validation import listed, validate
+from msdkit.work import Job, teacher_jobs, work_through
 
-RESAMPLES = 1000
-LEVEL = 95  # per cent
+SUMMARY, MATRIX, LOGS = "compare.json", "study.json", "logs"
+
+
+@dataclass(frozen=True)
+class Study:
+    """One data set's part of a comparison: {method: its config for each seed}."""
+
+    name: str
+    folder: Path
+    methods: dict[str, list[ExperimentConfig]]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What `compare` was asked for, beside the configs."""
+
+    overrides: Sequence[str]
+    seeds: int
+    trials: int
+    out: Path
+    tiny: bool
 
 
 def compare(
-    configs: Sequence[str],
+    configs: Sequence[str] = (),
     bases: Sequence[str] = (),
     overrides: Sequence[str] = (),
     *,
+    methods: Sequence[str] = (),
+    datasets: Sequence[str] = (),
     seeds: int = 1,
+    jobs: int = 1,
+    trials: int = 0,
     baseline: str | None = None,
     out: Path = Path("runs/compare"),
     tiny: bool = False,
-) -> dict[str, Any]:
-    """Run every config with seeds 0 … seeds − 1 (finished runs are reused) and compare them.
+) -> dict[str, dict[str, Any]]:
+    """Run every method with seeds 0 … seeds − 1 and compare them: {data set: study}.
 
-    Writes `compare.json`, `compare.csv` and `compare.md` into `out`. baseline: a method's name;
-    by default `kd`, or else the first config.
+    A method is a config over `bases` (and over each of `datasets`, which makes a matrix); both may
+    be named as under `configs/`, or be files or patterns. Runs are in `out/METHOD/seedN`, in a
+    matrix in `out/DATASET/METHOD/seedN`; finished ones are reused, and teachers that are missing
+    are trained first. jobs: processes that share the runs, also with other programs that were given
+    the same `out`. trials: each method is tuned first, on val, by a sweep of so many trials.
+
+    baseline: a method's name; by default `kd`, or else the first. Writes `compare.json`,
+    `compare.csv` and `compare.md` for each data set.
     """
-    if seeds < 1:
-        raise ConfigError(f"--seeds: expected 1 or more, got {seeds}")
-    methods = _methods(configs, bases, overrides, seeds, out, tiny)
-    baseline = baseline or ("kd" if "kd" in methods else next(iter(methods)))
-    if baseline not in methods:
-        raise ConfigError(f"--baseline: no method '{baseline}'; there are: {listing(methods)}")
-    _check_labels(methods[baseline][0], tiny)
-    runs: dict[str, list[dict[str, Any]]] = {}
-    for name, planned in methods.items():
-        for config in planned:
-            console().print(f"── {name}, seed {config.seed}")
-            runs.setdefault(name, []).append(run(config, tiny=tiny))
-    study = summarise(runs, baseline, methods[baseline][0].dataset["name"])
+    for name, value, least in (("--seeds", seeds, 1), ("--jobs", jobs, 1), ("--trials", trials, 0)):
+        if value < least:
+            raise ConfigError(f"{name}: expected {least} or more, got {value}")
+    files = [*configs, *(file for name in methods for file in named("methods", name))]
+    asked = Asked(overrides, seeds, trials, out, tiny)
+    data = [file for name in datasets for file in named("datasets", name)]
+    studies = [_planned(files, [*bases, d], asked, _stem(d)) for d in data]
+    studies = studies or [_planned(files, bases, asked, None)]
+    _check_names("datasets", [study.name for study in studies])
+    baselines = [_baseline(study, baseline) for study in studies]
+    work_through(_jobs(studies, tiny), processes=jobs, logs=out / LOGS, tiny=tiny)
+    found, kept = {}, Kept()
+    for study, base in zip(studies, baselines, strict=True):
+        runs = {
+            name: [_finished(config, tiny, kept) for config in planned]
+            for name, planned in study.methods.items()
+        }
+        found[study.name] = summarise(runs, base, study.name)
     if is_main():
-        _write(study, out)
-    return study
+        for study in studies:
+            _write(found[study.name], study.folder)
+        if data:
+            write_text(out / MATRIX, json.dumps({"datasets": list(found)}, indent=1))
+    return found
 
 
-def _methods(
-    configs: Sequence[str],
-    bases: Sequence[str],
-    overrides: Sequence[str],
-    seeds: int,
-    out: Path,
-    tiny: bool,
-) -> dict[str, list[ExperimentConfig]]:
-    """{stem of the file: its config for each seed}; all are checked before any runs."""
-    methods: dict[str, list[ExperimentConfig]] = {}
-    for path in configs:
-        name = Path(path).stem
-        if name in methods:
-            raise ConfigError(f"two configs are called '{name}'; a study names methods by file")
-        methods[name] = [
-            replace(
-                validate(load_raw([*bases, path], [*overrides, f"seed={i}"], tiny=tiny)).ready(),
-                run_dir=str(out / name / f"seed{i}"),
-            )
-            for i in range(seeds)
-        ]
-    if not methods:
-        raise ConfigError("compare needs at least one config")
-    _check_comparable({name: planned[0] for name, planned in methods.items()})
-    return methods
+def named(kind: str, name: str) -> list[str]:
+    """The config files of a method or a data set: `kd`, a file, or a pattern such as `a/*.yaml`."""
+    if Path(name).suffix in YAML:
+        folder, pattern = Path(name).parent, Path(name).name
+        return sorted(str(path) for path in folder.glob(pattern)) or [name]
+    short = Path("configs") / ("methods" if kind == "methods" else name)
+    path = short / f"{name if kind == 'methods' else 'data'}.yaml"
+    if not path.is_file():
+        raise ConfigError(
+            f"--{kind}: '{name}' is no YAML file, and there is no {path}; give a file, or a name "
+            "that stands under configs/"
+        )
+    return [str(path)]
+
+
+def _stem(path: str) -> str:
+    """The file's name; `data` stands for its folder."""
+    return Path(path).parent.name if Path(path).stem == "data" else Path(path).stem
+
+
+def _check_names(what: str, names: Sequence[str]) -> None:
+    twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
+    if twice is not None:
+        raise ConfigError(f"two {what} are called '{twice}'; a study names them by their files")
+
+
+def _planned(files: Sequence[str], bases: Sequence[str], asked: Asked, name: str | None) -> Study:
+    """All configs of a data set, checked before any runs. Tuning trains, if it is asked for."""
+    if not files:
+        raise ConfigError("compare needs at least one method")
+    _check_names("configs", [Path(file).stem for file in files])
+    folder = asked.out / name if name else asked.out
+    methods = {}
+    for file in files:
+        method = Path(file).stem
+        checked = [_config([*bases, file], asked, i, folder / method) for i in range(asked.seeds)]
+        methods[method] = checked
+    _check_comparable({method: planned[0] for method, planned in methods.items()})
+    first = next(iter(methods.values()))[0]
+    _check_labels(first, asked.tiny)
+    if asked.trials:
+        methods = {
+            Path(file).stem: _tuned([*bases, file], asked, folder / Path(file).stem)
+            for file in files
+        }
+    return Study(name or first.dataset["name"], folder, methods)
+
+
+def _config(
+    files: Sequence[str], asked: Asked, seed: int, folder: Path, more: Sequence[str] = ()
+) -> ExperimentConfig:
+    """A checked config; a teacher that a config names may be yet to be trained."""
+    overrides = [*asked.overrides, *more, f"seed={seed}"]
+    found = validate(load_raw(files, overrides, tiny=asked.tiny))
+    config = found.require()
+    ours = {where for where, node in teacher_nodes(config.teacher).items() if "config" in node}
+    missing = [note for note in found.notes if note.blocks and note.path not in ours]
+    if missing:
+        raise ConfigError(listed("thing still to make", missing))
+    return replace(config, run_dir=str(folder / f"seed{seed}"))
+
+
+def _tuned(files: Sequence[str], asked: Asked, folder: Path) -> list[ExperimentConfig]:
+    """A method's configs with what its sweep on val found best; each method has as many trials."""
+    from msdkit.sweep import sweep
+
+    config = _config(files, asked, 0, folder)
+    work_through(teacher_jobs(config, asked.tiny), processes=1, logs=folder, tiny=asked.tiny)
+    place, trials = folder / "sweep", asked.trials
+    best = sweep(files, asked.overrides, trials=trials, out=place, tiny=asked.tiny)["best"]
+    return [_config(files, asked, i, folder, best["overrides"]) for i in range(asked.seeds)]
 
 
 def _check_comparable(methods: Mapping[str, ExperimentConfig]) -> None:
@@ -113,147 +190,37 @@ def _check_labels(config: ExperimentConfig, tiny: bool) -> None:
         raise ConfigError(f"a comparison needs labels, and split '{last}' has none")
 
 
-def summarise(
-    runs: Mapping[str, Sequence[dict[str, Any]]], baseline: str, dataset: str
-) -> dict[str, Any]:
-    """Scores per method over seeds, and paired differences from the baseline."""
-    first = runs[baseline][0]
-    split = list(first["splits"])[-1]
-    study: dict[str, Any] = {
-        "dataset": dataset,
-        "split": split,
-        "task": first["task"],
-        "metric": first["metric"],
-        "baseline": baseline,
-        "seeds": len(runs[baseline]),
-        "teachers": sorted({t for rs in runs.values() for r in rs for t in r.get("teachers", [])}),
-        "methods": {},
-        "differences": [],
-    }
-    teacher = next(
-        (r for rs in runs.values() for r in rs if r["splits"][split].get("teacher")), None
-    )
-    if teacher is not None:
-        scores = teacher["splits"][split]["teacher"]
-        listed_scores = {v: {m: [x] for m, x in row.items()} for v, row in scores.items()}
-        about = {"scores": listed_scores, "agreement": [], "cost": teacher["cost"]["teacher"]}
-        slices = _slices([teacher["splits"][split]], "teacher")
-        study["methods"]["teacher"] = {**about, "slices": slices}
-    for name, results in runs.items():
-        study["methods"][name] = _method(results, split)
-    study["examples"] = len(_rows(first))
-    study["differences"] = _differences(runs, baseline)
-    return study
+def _baseline(study: Study, given: str | None) -> str:
+    chosen = given or ("kd" if "kd" in study.methods else next(iter(study.methods)))
+    if chosen not in study.methods:
+        raise ConfigError(f"--baseline: no method '{chosen}'; there are: {listing(study.methods)}")
+    return chosen
 
 
-def _method(results: Sequence[dict[str, Any]], split: str) -> dict[str, Any]:
-    found = [r["splits"][split] for r in results]
-    student = found[0]["student"]
-    return {
-        "scores": {
-            v: {m: [f["student"][v][m] for f in found] for m in row} for v, row in student.items()
-        },
-        "slices": _slices(found, "student"),
-        "agreement": [f["agreement"][MULTIMODAL] for f in found if "agreement" in f],
-        "cost": results[0]["cost"]["student"],
-        "runs": [r["run_dir"] for r in results],
-    }
+def _jobs(studies: Sequence[Study], tiny: bool) -> list[Job]:
+    """The runs in order: a teacher before its first student, then seed by seed."""
+    jobs: dict[Path, Job] = {}
+    planned = [(s, name, c) for s in studies for name, cs in s.methods.items() for c in cs]
+    for study, name, config in sorted(planned, key=lambda one: one[2].seed):
+        before = teacher_jobs(config, tiny)
+        jobs |= {job.folder: jobs.get(job.folder, job) for job in before}
+        where = f"{study.name}: " if len(studies) > 1 else ""
+        title = f"{where}{name}, seed {config.seed}"
+        job = Job(title, config, tuple(job.folder for job in before))
+        jobs[job.folder] = job
+    return list(jobs.values())
 
 
-def _slices(found: Sequence[Mapping[str, Any]], model: str) -> dict[str, Any]:
-    """{slice: {"count", "scores": {metric: [value of each seed]}}} for whole examples."""
-    each = [f.get("slices", {}) for f in found]
-    return {
-        name: {
-            "count": about["count"],
-            "scores": {
-                m: [s[name][model][MULTIMODAL][m] for s in each] for m in about[model][MULTIMODAL]
-            },
-        }
-        for name, about in each[0].items()
-    }
-
-
-def _rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A run's predictions."""
-    path = Path(result["run_dir"]) / PREDICTIONS
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-def _answers(result: Mapping[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
-    """(multimodal probabilities or values [N, C], labels) of a run."""
-    rows, task, key = _rows(result), result["task"], shares_key(result["task"])
-    names = {name: i for i, name in enumerate(result["label_names"])}
-    shares = torch.tensor([row[key][MULTIMODAL] for row in rows])
-    labels = [np.asarray(encode_label(row["label"], task, names)) for row in rows]
-    return shares, torch.from_numpy(np.stack(labels))
-
-
-def _paired(runs: Mapping[str, Sequence[dict[str, Any]]]) -> bool:
-    """Whether differences can be told; ConfigError unless all runs answered the same examples."""
-    asked = [[(r["id"], r["label"]) for r in _rows(run)] for some in runs.values() for run in some]
-    if any(rows != asked[0] for rows in asked):
-        raise ConfigError("the runs answered different examples; make them anew in another folder")
-    if any(label is None for _, label in asked[0]):
-        raise ConfigError("a comparison needs labels")
-    return len(runs) > 1
-
-
-def _differences(
-    runs: Mapping[str, Sequence[dict[str, Any]]], baseline: str
-) -> list[dict[str, Any]]:
-    """Each method minus the baseline, per metric: mean and a paired bootstrap interval.
-
-    Each resample draws examples and seeds with replacement, the same for both methods (Efron and
-    Tibshirani, 1993, chapter 13: percentile interval).
-    """
-    if not _paired(runs):
-        return []
-    metrics = list(runs[baseline][0]["metrics"])
-    values = {name: _resampled(results, metrics) for name, results in runs.items()}
-    found = []
-    for name in (n for n in runs if n != baseline):
-        for m, node in enumerate(metrics):
-            difference = values[name][:, m] - values[baseline][:, m]
-            tail = (100 - LEVEL) / 2
-            low, high = np.percentile(difference[1:], [tail, 100 - tail])
-            about = {"mean": float(difference[0]), "low": float(low), "high": float(high)}
-            found.append({"method": name, "metric": metric_name(node), **about})
-    return found
-
-
-def _resampled(results: Sequence[dict[str, Any]], metrics: Sequence[Any]) -> np.ndarray:
-    """[1 + RESAMPLES, metrics]: the metrics over all examples and seeds, then of each resample."""
-    answers, draw = [_answers(r) for r in results], np.random.default_rng(0)
-    count, seeds, task = len(answers[0][1]), len(answers), results[0]["task"]
-
-    def measure(rows: Any, chosen: Sequence[int]) -> list[float]:
-        parts = [_measure(answers[s][0][rows], answers[s][1][rows], metrics, task) for s in chosen]
-        return list(np.mean(parts, axis=0))
-
-    table = [measure(slice(None), range(seeds))]
-    name = Path(results[0]["run_dir"]).parent.name
-    for _ in track(range(RESAMPLES), RESAMPLES, f"bootstrap {name}", "resamples"):
-        rows = torch.from_numpy(draw.integers(count, size=count))
-        table.append(measure(rows, draw.integers(seeds, size=seeds).tolist()))
-    return np.asarray(table)
-
-
-def _measure(
-    shares: torch.Tensor, labels: torch.Tensor, metrics: Sequence[Any], task: Task
-) -> list[float]:
-    values = []
-    for node in metrics:
-        metric = METRICS.build(node, num_classes=shares.shape[1], task=task)
-        metric.update(shares, labels)
-        values.append(metric.compute())
-    return values
+def _finished(config: ExperimentConfig, tiny: bool, kept: Kept) -> dict[str, Any]:
+    results = finished(config, tiny=tiny, kept=kept)
+    assert results is not None, f"{config.run_dir} was made and is gone"
+    return results
 
 
 def _write(study: Mapping[str, Any], out: Path) -> None:
     """The study as JSON, CSV (one line per table row) and Markdown."""
     tables = study_tables(study)
-    write_text(out / "compare.json", json.dumps(study, indent=1))
+    write_text(out / SUMMARY, json.dumps(study, indent=1))
     text = "\n".join(f"### {title}\n\n{markdown(head, rows)}" for title, head, rows in tables)
     text += "".join(f"\nTeacher: {line}.\n" for line in study["teachers"])
     write_text(out / "compare.md", text)

@@ -139,12 +139,13 @@ def study_tables(study: Mapping[str, Any]) -> list[tuple[str, list[str], Rows]]:
             (f"{metric} on slices of the {study['split']} split", *_slices(slices, metric))
         )
     if study["differences"]:
-        head = ["method", "metric", f"difference from {study['baseline']}", "95 % interval", ""]
+        drawn = "examples and seeds"
+        if study["seeds"] == 1:
+            drawn = "examples alone: one seed says nothing of other seeds"
+        title = f"paired differences from {study['baseline']}; intervals from drawing {drawn}"
+        head = ["method", "view", "metric", "difference", "95 % interval", "p (Holm)", ""]
         lines = [_difference_cells(d, study["seeds"]) for d in study["differences"]]
-        drawn = "examples alone: one seed says nothing of other seeds"
-        if study["seeds"] > 1:
-            drawn = "examples and seeds"
-        tables.append((f"paired differences; intervals from drawing {drawn}", head, lines))
+        tables.append((title, head, lines))
     return tables
 
 
@@ -158,13 +159,19 @@ def _slices(methods: Mapping[str, Any], metric: str) -> tuple[list[str], Rows]:
     return ["method", *(f"{name} ({count:,})" for name, count in counts.items())], rows
 
 
+def verdict(d: Mapping[str, Any], seeds: int) -> str:
+    """A difference in a word; one seed establishes nothing of other seeds."""
+    if not d["established"]:
+        return "not established"
+    return ("higher" if d["mean"] > 0 else "lower") + (" in this seed" if seeds == 1 else "")
+
+
 def _difference_cells(d: Mapping[str, Any], seeds: int) -> list[str]:
-    apart = d["low"] > 0 or d["high"] < 0
-    said = ("one seed" if seeds == 1 else "") if apart else "not established"
     numbers = [d["mean"], d["low"], d["high"]]
     digits = "+.3g" if max(map(abs, numbers)) < 0.001 else "+.3f"  # one form for the three
     mean, low, high = (f"{number:{digits}}" for number in numbers)
-    return [d["method"], d["metric"], mean, f"[{low}, {high}]", said]
+    p = f"{d['p_holm']:.3f}" if d["p_holm"] >= 0.001 else "< 0.001"
+    return [d["method"], d["view"], d["metric"], mean, f"[{low}, {high}]", p, verdict(d, seeds)]
 
 
 def print_stats(name: str, stats: Mapping[str, Any]) -> None:

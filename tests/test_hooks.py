@@ -299,7 +299,6 @@ def test_names_that_no_submission_may_have(tmp_path: Path, own_cache: Path, name
 def test_a_comparison_shows_slices(
     tmp_path: Path, own_cache: Path, toy_teacher: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("msdkit.study.RESAMPLES", 20)
     DATASETS.register("toy_reported")(Reported)
     base = {**toy.PLAIN, "dataset": {"name": "toy_reported"}, "teacher": {"run": str(toy_teacher)}}
     path = str(toy.write(tmp_path / "base.yaml", {**base, "distill": [{"name": "kl"}]}))

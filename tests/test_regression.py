@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import toy
 
-from msdkit import study
 from msdkit.errors import ConfigError, DataError
 from msdkit.runs import evaluate_run, predict_file, run
 from msdkit.saved_model import load
@@ -108,7 +107,6 @@ def test_evaluate_and_predict(data: Path, tmp_path: Path) -> None:
 
 
 def test_comparison(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(study, "RESAMPLES", 20)
     base = distilled(data, tmp_path, "mse_logits")
     files = [
         str(toy.write(tmp_path / "kd.yaml", base)),

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import toy
 
-from msdkit import study
-from msdkit.errors import ConfigError
-from msdkit.study import compare, summarise
+from msdkit.errors import ConfigError, MsdkitError
+from msdkit.study import compare
+from msdkit.study_summary import summarise
 from msdkit.tables import figure, spread, study_tables
 
 NAMES = ["no", "yes"]
@@ -28,7 +28,7 @@ def finished(
     for i, hit in enumerate(right):
         label = i % 2
         shares = [0.1, 0.9] if label == hit else [0.9, 0.1]
-        row = {"id": str(i), "probabilities": {"multimodal": shares}}
+        row = {"id": str(i), "probabilities": {"multimodal": shares, "text": shares}}
         lines.append(json.dumps({**row, "label": NAMES[label] if labelled else None}))
     (folder / "predictions.jsonl").write_text("\n".join(lines))
     views = {v: {"accuracy": float(np.mean(right))} for v in ("multimodal", "text")}
@@ -55,14 +55,18 @@ def difference(tmp_path: Path, **runs: list[np.ndarray]) -> dict[str, Any]:
         name: [finished(tmp_path / name / f"seed{i}", right) for i, right in enumerate(seeds)]
         for name, seeds in runs.items()
     }
-    (found,) = summarise(made, "kd", "made up")["differences"]
+    found, alone = summarise(made, "kd", "made up")["differences"]
+    assert (found["view"], alone["view"]) == ("multimodal", "text")
+    assert {**found, "view": "text"} == alone  # the same answers are written for both
     return found
 
 
 def test_equal_answers_differ_by_nothing(tmp_path: Path) -> None:
     right = np.arange(100) % 3 > 0
     found = difference(tmp_path, kd=[right], msd=[right])
-    assert found == {"method": "msd", "metric": "accuracy", "mean": 0, "low": 0, "high": 0}
+    assert (found["method"], found["metric"]) == ("msd", "accuracy")
+    assert (found["mean"], found["low"], found["high"], found["p"]) == (0, 0, 0, 1)
+    assert not found["established"]
 
 
 def test_the_interval_is_that_of_the_paired_difference(tmp_path: Path) -> None:
@@ -74,6 +78,8 @@ def test_the_interval_is_that_of_the_paired_difference(tmp_path: Path) -> None:
     assert found["mean"] == pytest.approx(0.1)
     assert found["low"] == pytest.approx(0.1 - half, abs=0.003)
     assert found["high"] == pytest.approx(0.1 + half, abs=0.003)
+    assert found["p"] == found["p_holm"] == pytest.approx(1 / 2001)  # none of 2,000 is as far
+    assert found["established"]
 
 
 def test_seeds_are_resampled_too(tmp_path: Path) -> None:
@@ -84,6 +90,8 @@ def test_seeds_are_resampled_too(tmp_path: Path) -> None:
     assert found["mean"] == pytest.approx(0.5)
     assert found["low"] == 0
     assert found["high"] == 1
+    assert found["p"] < 0.01  # for these models; other seeds may differ
+    assert not found["established"]
 
 
 def test_a_study_lists_the_teacher_first(tmp_path: Path) -> None:
@@ -130,10 +138,16 @@ def test_what_compare_refuses(tmp_path: Path, own_cache: Path) -> None:
     same = str(toy.write(tmp_path / "other" / "one.yaml", toy.PLAIN))
     bad = str(toy.write(tmp_path / "bad.yaml", {**toy.PLAIN, "train": {"epochs": 0}}))
     out = tmp_path / "study"
-    with pytest.raises(ConfigError, match="compare needs at least one config"):
+    with pytest.raises(ConfigError, match="compare needs at least one method"):
         compare([], out=out)
     with pytest.raises(ConfigError, match="two configs are called 'one'"):
         compare([one, same], out=out)
+    with pytest.raises(ConfigError, match="two datasets are called 'one'"):
+        compare([one], datasets=[one, same], out=out)
+    with pytest.raises(ConfigError, match="'emoji_x' is no YAML file, and there is no configs"):
+        compare([one], datasets=["emoji_x"], out=out)
+    with pytest.raises(ConfigError, match="--jobs: expected 1 or more, got 0"):
+        compare([one], jobs=0, out=out)
     with pytest.raises(ConfigError, match="no method 'kd'; there are: one"):
         compare([one], baseline="kd", out=out)
     with pytest.raises(ConfigError, match=r"train\.epochs: expected int > 0"):
@@ -141,19 +155,58 @@ def test_what_compare_refuses(tmp_path: Path, own_cache: Path) -> None:
     assert not out.exists()
 
 
-def test_differences_start_from_the_named_baseline(
-    tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(study, "RESAMPLES", 20)
-    small = {"student": {"hidden": 8}}
-    files = [
-        str(toy.write(tmp_path / "wide.yaml", {})),
-        str(toy.write(tmp_path / "narrow.yaml", small)),
-    ]
-    base = [str(toy.write(tmp_path / "base.yaml", toy.PLAIN))]
-    found = compare(files, base, ["seed=9"], baseline="narrow", out=tmp_path / "out", tiny=True)
+@pytest.fixture
+def files(tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """A base and two methods over it; teachers' runs go into the working folder."""
+    monkeypatch.chdir(tmp_path)
+    made = {"wide": {}, "narrow": {"student": {"hidden": 8}}, "base": toy.PLAIN}
+    return {name: str(toy.write(tmp_path / f"{name}.yaml", x)) for name, x in made.items()}
+
+
+def test_differences_start_from_the_named_baseline(tmp_path: Path, files: dict[str, str]) -> None:
+    methods, out = [files["wide"], files["narrow"]], tmp_path / "out"
+    (found,) = compare(
+        methods, [files["base"]], ["seed=9"], baseline="narrow", out=out, tiny=True
+    ).values()
     assert found["baseline"] == "narrow"
     assert {d["method"] for d in found["differences"]} == {"wide"}
-    table = (tmp_path / "out" / "compare.csv").read_text().splitlines()
+    table = (out / "compare.csv").read_text().splitlines()
     assert table[0] == "method,seed,view,metric,value"
     assert len(table) == 1 + 2 * 3 * 2
+
+
+def test_a_matrix_by_several_processes(tmp_path: Path, files: dict[str, str]) -> None:
+    """Data sets × methods × seeds; each run is made once, and a second call makes none."""
+    fewer = {**toy.PLAIN, "dataset": {"name": "toy", "n": 20}}
+    other = toy.write(tmp_path / "other" / "data.yaml", fewer)
+    out, data = tmp_path / "out", [files["base"], str(other)]
+    asked = {"methods": [files["wide"]], "datasets": data, "out": out, "tiny": True}
+    found = compare([files["narrow"]], seeds=2, jobs=2, **asked)
+    assert list(found) == ["base", "other"]  # `data` is called as its folder
+    assert json.loads((out / "study.json").read_text()) == {"datasets": ["base", "other"]}
+    runs = {p: p.stat().st_mtime_ns for p in out.glob("*/*/seed*/results.json")}
+    assert len(runs) == 2 * 2 * 2
+    assert not list(out.rglob("*.claim"))
+    logs = "".join(p.read_text() for p in (out / "logs").glob("*.log"))
+    assert logs.count("── ") == len(runs)
+    alone = compare([files["narrow"]], seeds=2, **asked)
+    assert alone == found
+    assert {p: p.stat().st_mtime_ns for p in runs} == runs
+
+
+def test_a_teacher_is_trained_before_its_students(tmp_path: Path, files: dict[str, str]) -> None:
+    teacher = toy.write(tmp_path / "teacher.yaml", toy.PLAIN)
+    kd = {"teacher": str(teacher), "distill": [{"name": "kl"}], "train": {"epochs": 1}}
+    method = str(toy.write(tmp_path / "kd.yaml", kd))
+    (found,) = compare([method], [files["base"]], out=tmp_path / "out", tiny=True).values()
+    assert list(found["methods"]) == ["teacher", "kd"]
+
+
+def test_a_run_that_fails_stops_no_other(tmp_path: Path, files: dict[str, str]) -> None:
+    teacher = str(toy.write(tmp_path / "teacher.yaml", toy.PLAIN))
+    loss = {"name": "toy_nan", "ids": [f"train-{i}" for i in range(40)]}
+    bad = str(toy.write(tmp_path / "bad.yaml", {"teacher": teacher, "distill": [loss]}))
+    out = tmp_path / "out"
+    with pytest.raises(MsdkitError, match=r"1 of 3 runs did not finish:\n  bad, seed 0: "):
+        compare([bad, files["wide"]], [files["base"]], out=out, tiny=True)
+    assert (out / "wide" / "seed0" / "results.json").exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -39,13 +40,20 @@ class Build:
 
     def make(self, folder: str | None, write: Callable[[Path], Mapping[str, int]]) -> Path:
         """The folder with the files; if it is missing, `write` fills it and tells the sizes."""
+        from iopath.common.file_io import file_lock
+
         target = Path(folder) if folder else self.folder
-        if target.exists():
-            self._check(target)
-            return target.resolve()
-        assets.prefetch(self.packages)
+        if not target.exists():
+            assets.prefetch(self.packages)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with file_lock(str(target)):  # processes that start together build it once
+                if not target.exists():
+                    self._write(target, write)
+        self._check(target)
+        return target.resolve()
+
+    def _write(self, target: Path, write: Callable[[Path], Mapping[str, int]]) -> None:
         console().print(f"building {self.name} in {target} (once, {self.patience})")
-        target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".building-", dir=target.parent) as scratch:
             unfinished = Path(scratch) / "data"
             unfinished.mkdir()
@@ -54,16 +62,15 @@ class Build:
             text = json.dumps(about, indent=2) + "\n"
             (unfinished / "about.json").write_text(text, encoding="utf-8")
             assets.publish(unfinished, target)
-        return target.resolve()
 
     def lacking(self, folder: str | None, given: Mapping[str, Any]) -> str | None:
         """What must still be made and the command for it; None when the files are there."""
         if (Path(folder) if folder else self.folder).exists():
             return None
         words = {**({"folder": folder} if folder else {}), **given}
-        command = " ".join(
-            ["msdkit data build", self.name, *(f"{k}={v}" for k, v in words.items())]
-        )
+        told = {k: json.dumps(v) if isinstance(v, Mapping) else v for k, v in words.items()}
+        pairs = [shlex.quote(f"{k}={v}") for k, v in told.items()]
+        command = " ".join(["msdkit data build", self.name, *pairs])
         left = assets.missing(self.packages)
         fetch = f" (fetches {assets.megabytes(left):.0f} MB)" if left else ""
         return f"data set {self.name} is not built yet{fetch}: {command}"

@@ -1,0 +1,150 @@
+"""Whether two methods differ: paired bootstrap intervals and permutation tests of any metric."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from msdkit.registry import METRICS
+from msdkit.types import Task
+
+LEVEL = 95  # per cent
+MEMORY = 1 << 24  # examples × resamples drawn at once
+
+
+class Answers(Protocol):
+    """A run's answers to N examples under one metric; `times` it is drawn anew."""
+
+    count: int
+    times: int
+
+    def weighted(self, weights: Tensor) -> Tensor:
+        """int [R, N], how often each example counts -> the metric, [R]"""
+
+    def mixed(self, other: Any, swap: Tensor) -> Tensor:
+        """bool [R, N], where the other's answer stands for this one -> the metric, [R]"""
+
+
+class Sums:
+    """Answers under a metric of sums over the examples; counts is `[N, K]`."""
+
+    times = 2000
+
+    def __init__(self, metric: Any, counts: Tensor) -> None:
+        self.metric, self.counts, self.count = metric, counts.double(), len(counts)
+
+    def weighted(self, weights: Tensor) -> Tensor:
+        return self.metric.of_counts(weights.double() @ self.counts)
+
+    def mixed(self, other: Sums, swap: Tensor) -> Tensor:
+        sums = self.counts.sum(0) + swap.double() @ (other.counts - self.counts)
+        return self.metric.of_counts(sums)
+
+
+class Anew:
+    """Answers under a metric that must be computed anew each time, such as an area under a curve.
+
+    build makes the metric; shares are `[N, C]`.
+    """
+
+    times = 400
+
+    def __init__(self, build: Any, shares: Tensor, labels: Tensor) -> None:
+        self.build, self.shares, self.labels, self.count = build, shares, labels, len(shares)
+
+    def _value(self, shares: Tensor, labels: Tensor) -> float:
+        metric = self.build()
+        metric.update(shares, labels)
+        return metric.compute()
+
+    def weighted(self, weights: Tensor) -> Tensor:
+        all_rows = torch.arange(self.count)
+        rows = [all_rows.repeat_interleave(times) for times in weights]
+        return torch.tensor([self._value(self.shares[r], self.labels[r]) for r in rows])
+
+    def mixed(self, other: Anew, swap: Tensor) -> Tensor:
+        mixes = (torch.where(s.unsqueeze(-1), other.shares, self.shares) for s in swap)
+        return torch.tensor([self._value(mix, self.labels) for mix in mixes])
+
+
+def answers(node: Any, shares: Tensor, labels: Tensor, task: Task) -> Answers:
+    """A metric's node, probabilities (or values) `[N, C]` and labels."""
+
+    def build() -> Any:
+        return METRICS.build(node, num_classes=shares.shape[1], task=task)
+
+    metric = build()
+    if hasattr(metric, "counts"):
+        return Sums(metric, metric.counts(shares, labels))
+    return Anew(build, shares, labels)
+
+
+def resampled(runs: Sequence[Answers], seed: int = 0) -> np.ndarray:
+    """[1 + times]: the mean over a method's runs, then that of each resample.
+
+    Each draws examples and runs with replacement; equal seeds draw the same for every method.
+    """
+    draw, count = np.random.default_rng(seed), runs[0].count
+    values = [float(_mean([r.weighted(torch.ones(1, count)) for r in runs]))]
+    for size in _portions(count, runs[0].times):
+        weights = torch.from_numpy(draw.multinomial(count, np.full(count, 1 / count), size))
+        chosen = torch.from_numpy(draw.integers(len(runs), size=(len(runs), size)))
+        each = torch.stack([run.weighted(weights).double() for run in runs])
+        values += each.gather(0, chosen).mean(0).tolist()
+    return np.asarray(values)
+
+
+def interval(difference: np.ndarray) -> tuple[float, float]:
+    """The percentile interval (Efron and Tibshirani, 1993, chapter 13) of resampled differences,
+    of which the first is none."""
+    tail = (100 - LEVEL) / 2
+    low, high = np.percentile(difference[1:], [tail, 100 - tail])
+    return float(low), float(high)
+
+
+def permuted(ours: Sequence[Answers], theirs: Sequence[Answers], seed: int = 0) -> float:
+    """The two-sided p of a paired permutation test between two methods' mean metric.
+
+    If methods did not matter, their answers to an example could change places. Each permutation
+    swaps them for a random half of the examples, in all runs at once, since runs answer the same
+    examples: a statement on other examples, for these trained models. Noreen, Computer-intensive
+    Methods for Testing Hypotheses, 1989; the observed difference counts as one permutation.
+    """
+    draw, count, extreme = np.random.default_rng(seed), ours[0].count, 1
+    observed = _difference(ours, theirs, torch.zeros(1, count, dtype=torch.bool))
+    for size in _portions(count, ours[0].times):
+        swap = torch.from_numpy(draw.random((size, count)) < 0.5)
+        found = _difference(ours, theirs, swap)
+        extreme += int((found.abs() >= observed.abs() - 1e-12).sum())
+    return extreme / (ours[0].times + 1)
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """p-values adjusted for their number (Holm, Scandinavian Journal of Statistics, 1979)."""
+    order, adjusted, highest = np.argsort(p, kind="stable"), [0.0] * len(p), 0.0
+    for rank, i in enumerate(order.tolist()):
+        highest = max(highest, min(1.0, (len(p) - rank) * p[i]))
+        adjusted[i] = highest
+    return adjusted
+
+
+def _difference(ours: Sequence[Answers], theirs: Sequence[Answers], swap: Tensor) -> Tensor:
+    pairs = list(zip(ours, theirs, strict=True))
+    mine = _mean([a.mixed(b, swap) for a, b in pairs])
+    return mine - _mean([b.mixed(a, swap) for a, b in pairs])
+
+
+def _mean(values: Sequence[Tensor]) -> Tensor:
+    return torch.stack([v.double() for v in values]).mean(0)
+
+
+def _portions(count: int, total: int) -> Iterator[int]:
+    """Parts of `total`, small enough that examples × part fits the memory."""
+    most = max(1, MEMORY // count)
+    while total > 0:
+        yield min(most, total)
+        total -= most
