@@ -13,6 +13,7 @@ from msdkit.data import RawSplit
 from msdkit.types import Task
 
 Logits = Mapping[str, Tensor]  # {view: [N, C] float64}
+TEACHER = "teacher"  # what the teacher is called among methods
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ class Subject:
     name: as shown and as the folder is called; views: `multimodal` first; labels as in `Batch`;
     raw: the examples (`raw.dataset[i]`), None where the data is not at hand; teacher: empty where
     there is none with fixed answers; saliency: {modality: [N]}, KL(teacher(x) ‖ teacher(x without
-    the modality)) in nats; study: `compare.json`, None for runs without a study.
+    the modality)) in nats; study: `compare.json`, None for runs without a study; notes: what could
+    not be read and why, for people.
     """
 
     name: str
@@ -65,3 +67,4 @@ class Subject:
     teacher: Logits = field(default_factory=dict)
     saliency: Mapping[str, Tensor] = field(default_factory=dict)
     study: Mapping[str, Any] | None = None
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,191 @@
+"""What runs and their teacher come to beyond one score, as numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from msdkit.config import TERM
+from msdkit.evaluation import metric_name, score
+from msdkit.functional import divergence, probabilities
+from msdkit.registry import METRICS
+from msdkit.report.subject import TEACHER, Logits, Method, Run, Subject
+from msdkit.student_views import distilled_views
+from msdkit.types import Task
+
+BINS = 20  # of densities
+CONFIDENCES = 10  # bins of confidence
+CONFUSED = 15  # classes that a confusion matrix shows
+Values = dict[str, list[float]]  # {model: value of each seed}
+
+
+def higher_is_better(metric: str) -> bool:
+    """Whether a larger value of the metric is the better one."""
+    return getattr(METRICS.get(metric), "higher_is_better", True)
+
+
+def evaluated(run: Run) -> Mapping[str, Any]:
+    """What `results.json` says of the split that the predictions are of: the last one."""
+    return list(run.results["splits"].values())[-1]
+
+
+def scores(subject: Subject) -> dict[str, Values]:
+    """{view: {model: the metric of each seed}}, the teacher first; empty without labels."""
+    found: dict[str, Values] = {}
+    for view, row in _teacher_scores(subject).items():
+        found.setdefault(view, {})[TEACHER] = [row[subject.metric]]
+    for method in subject.methods:
+        for run in method.runs:
+            for view, row in evaluated(run)["student"].items():
+                values = found.setdefault(view, {}).setdefault(method.name, [])
+                values.append(row[subject.metric])
+    return found
+
+
+def _teacher_scores(subject: Subject) -> dict[str, Mapping[str, float]]:
+    """Those that runs wrote down, and those of views that it alone answered."""
+    told = (evaluated(run).get(TEACHER) for method in subject.methods for run in method.runs)
+    found = dict(next((row for row in told if row), {}))
+    rest = {view: x for view, x in subject.teacher.items() if view not in found}
+    if rest and subject.labels is not None:
+        metrics = [
+            node
+            for node in subject.methods[0].runs[0].results["metrics"]
+            if metric_name(node) == subject.metric
+        ]
+        found |= score(rest, subject.labels, metrics, subject.task) if metrics else {}
+    return found
+
+
+def slices(subject: Subject) -> dict[str, tuple[int, Values]]:
+    """{slice: (examples, {model: the metric of each seed})} for whole examples."""
+    found: dict[str, tuple[int, Values]] = {}
+    for method in subject.methods:
+        for run in method.runs:
+            for name, about in evaluated(run).get("slices", {}).items():
+                _, values = found.setdefault(name, (about["count"], {}))
+                if TEACHER in about:
+                    values.setdefault(TEACHER, [about[TEACHER]["multimodal"][subject.metric]])
+                score_here = about["student"]["multimodal"][subject.metric]
+                values.setdefault(method.name, []).append(score_here)
+    return found
+
+
+def models(subject: Subject) -> Iterator[tuple[str, list[Logits]]]:
+    """(name, answers of each seed) of the teacher, where its answers are known, and the methods."""
+    if subject.teacher:
+        yield TEACHER, [subject.teacher]
+    for method in subject.methods:
+        yield method.name, [run.logits for run in method.runs]
+
+
+def output_name(subject: Subject) -> str:
+    """What `density` is of: the second of two classes' probability, else the largest one."""
+    return f"probability of {subject.label_names[1]}" if _two(subject) else "largest probability"
+
+
+def _two(subject: Subject) -> bool:
+    return subject.task == "single_label" and len(subject.label_names) == 2
+
+
+def density(subject: Subject, logits: Tensor) -> np.ndarray:
+    """[N, C] -> [BINS]: the density of the output over equal bins from 0 to 1."""
+    shares = probabilities(subject.task, logits)
+    output = shares[:, 1] if _two(subject) else shares.amax(1)
+    return np.histogram(output.numpy(), BINS, (0, 1), density=True)[0]
+
+
+def distances(subject: Subject, method: Method) -> Values:
+    """{view: the mean of D(teacher ‖ student) over the examples, of each seed}, in nats.
+
+    Answers are known to six decimals, so a class counts at most 14.5 nats.
+    """
+    return {
+        view: [
+            float(divergence(subject.task, subject.teacher[view], run.logits[view]).mean())
+            for run in method.runs
+        ]
+        for view in subject.views
+        if view in subject.teacher
+    }
+
+
+def classes(subject: Subject) -> dict[str, Tensor]:
+    """{class: bool [N]} of the most frequent classes, after `all`.
+
+    An example of several labels counts for each that is at least ½.
+    """
+    everything = torch.ones(len(subject.ids), dtype=torch.bool)
+    if subject.labels is None or subject.task == "regression":
+        return {"all": everything}
+    labels, index = subject.labels, torch.arange(len(subject.label_names))
+    named = labels[:, None] == index if labels.dim() == 1 else labels >= 0.5
+    frequent = named.sum(0).argsort(descending=True, stable=True)[:CONFUSED]
+    kept = [i for i in sorted(frequent.tolist()) if named[:, i].any()]
+    return {"all": everything, **{subject.label_names[i]: named[:, i] for i in kept}}
+
+
+def confidences(task: Task, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """(confidence, whether it is right) of each answer; of each class's, for several labels."""
+    shares = probabilities(task, logits)
+    if task == "multi_label":
+        return shares.reshape(-1), labels.reshape(-1) > 0
+    confidence, answer = shares.max(-1)
+    return confidence, answer == labels
+
+
+def reliability(confidence: Tensor, right: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """(mean confidence, share that is right) of each bin of confidence that is not empty."""
+    places = (confidence * CONFIDENCES).long().clamp(max=CONFIDENCES - 1)
+    counts = torch.bincount(places, minlength=CONFIDENCES)
+    held = counts > 0
+    sums = [
+        torch.bincount(places, weights=x.double(), minlength=CONFIDENCES)
+        for x in (confidence, right)
+    ]
+    x, y = ((s[held] / counts[held]).numpy() for s in sums)
+    return x, y
+
+
+def calibration_error(task: Task, logits: Tensor, labels: Tensor) -> float:
+    """The expected calibration error over 15 bins (Guo et al., ICML 2017, equation 3)."""
+    from torchmetrics.functional import classification
+
+    shares = probabilities(task, logits)
+    if task == "multi_label":
+        flat = shares.reshape(-1), labels.reshape(-1).int()
+        return float(classification.binary_calibration_error(*flat))
+    return float(classification.multiclass_calibration_error(shares, labels, shares.shape[1]))
+
+
+def confusion(answers: Sequence[Tensor], labels: Tensor, count: int) -> np.ndarray:
+    """[C, C]: examples of class i that were answered j, over all seeds."""
+    from torchmetrics.functional.classification import multiclass_confusion_matrix
+
+    found = [multiclass_confusion_matrix(x.argmax(-1), labels, count) for x in answers]
+    return torch.stack(found).sum(0).numpy()
+
+
+def most_confused(table: np.ndarray) -> list[int]:
+    """The classes that are most often mistaken, or that others are mistaken for."""
+    errors = table - np.diag(np.diag(table))
+    worst = np.argsort(-(errors.sum(0) + errors.sum(1)), kind="stable")[:CONFUSED]
+    return sorted(worst.tolist())
+
+
+def passes(run: Run, modalities: Sequence[str]) -> float:
+    """How many examples' worth the student read in training, each time anew.
+
+    A view of k of M modalities is k/M of an example. What learned weights take is not counted.
+    """
+    config = run.results["config"]
+    train = config["train"]
+    views = distilled_views([TERM.split(node)[1].views for node in config["distill"]], modalities)
+    whole, *single = (len(view.visible) / len(modalities) for view in views)
+    sampled = train.get("views_per_step") == "sample" and single
+    share = whole + (sum(single) / len(single) if sampled else sum(single))
+    return run.results["steps"] * train["batch_size"] * train["accumulate"] * share

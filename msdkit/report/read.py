@@ -1,0 +1,167 @@
+"""Folders of runs, studies and matrices as the subjects of a report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from msdkit.declarations import declared
+from msdkit.errors import ConfigError, DataError
+from msdkit.registry import load_entry_points, load_plugins
+from msdkit.report.material import with_data
+from msdkit.report.predictions import read_predictions
+from msdkit.report.subject import TEACHER, Method, Run, Subject
+from msdkit.run_folder import CONFIG, METRICS_LOG, read_results
+from msdkit.types import MULTIMODAL
+
+MATRIX, STUDY, WEIGHTS = "study.json", "compare.json", "weights.jsonl"
+BEGUN_EARLIER = "it is of an older msdkit; `msdkit compare` writes it anew and reuses its runs"
+
+
+@dataclass(frozen=True)
+class Source:
+    """The folders of the runs on one data set, by method; study: `compare.json`."""
+
+    name: str
+    methods: dict[str, list[Path]]
+    study: dict[str, Any] | None = None
+
+
+def read(folders: Sequence[str | Path], *, tiny: bool = False) -> list[Subject]:
+    """The subjects of run folders, folders of studies and of matrices, by data set.
+
+    tiny: the runs were made with `--tiny`. What needs the data or the teacher is left out where
+    these are not at hand, and the subject's notes say so.
+    """
+    load_entry_points()
+    studies: list[Source] = []
+    runs: list[Path] = []
+    for folder in map(Path, folders):
+        if (folder / MATRIX).is_file():
+            names = _json(folder / MATRIX)["datasets"]
+            studies += [_study(folder / name, name) for name in names]
+        elif (folder / STUDY).is_file():
+            studies.append(_study(folder))
+        elif (folder / CONFIG).is_file():
+            runs.append(folder)
+        else:
+            raise DataError(
+                f"{folder} is neither a run, nor a study, nor a matrix: expected one of "
+                f"{CONFIG}, {STUDY}, {MATRIX} in it"
+            )
+    sources = [*studies, *_by_data(runs)]
+    if not sources:
+        raise ConfigError("a report needs folders of runs or studies; none was given")
+    return [_subject(source, tiny) for source in _told_apart(sources)]
+
+
+def _study(folder: Path, name: str = "") -> Source:
+    study = _json(folder / STUDY)
+    if any("established" not in row for row in study["differences"]):
+        raise DataError(f"{folder / STUDY}: its differences lack `established`; {BEGUN_EARLIER}")
+    found = {
+        method: [folder / method / Path(run).name for run in about["runs"]]  # it may have moved
+        for method, about in study["methods"].items()
+        if "runs" in about
+    }
+    return Source(name or study["dataset"], found, study)
+
+
+def _by_data(runs: Sequence[Path]) -> Iterator[Source]:
+    """Loose runs: those on equal data belong together."""
+    names, groups = _names(runs), dict[str, dict[str, list[Path]]]()
+    for folder in runs:
+        data = json.dumps(read_results(folder)["config"]["dataset"], sort_keys=True)
+        groups.setdefault(data, {}).setdefault(names[folder], []).append(folder)
+    for data, methods in groups.items():
+        yield Source(json.loads(data)["name"], methods)
+
+
+def _names(runs: Sequence[Path]) -> dict[Path, str]:
+    """A method's name for each run, as short as tells methods apart: seeds share one."""
+    places = {folder: folder.resolve() for folder in runs}
+    if len(set(places.values())) < len(runs):
+        raise ConfigError(f"a run is given twice: {', '.join(map(str, runs))}")
+    methods = {f: p.parent if p.name.startswith("seed") else p for f, p in places.items()}
+    parts = 1
+    while True:
+        short = {m: "/".join(m.parts[-parts:]) for m in methods.values()}
+        if len({*short.values(), TEACHER}) == len(short) + 1 or all(
+            parts >= len(m.parts) for m in short
+        ):
+            return {folder: short[method] for folder, method in methods.items()}
+        parts += 1
+
+
+def _told_apart(sources: Sequence[Source]) -> list[Source]:
+    """Sources of one name get numbers."""
+    names = [source.name for source in sources]
+    return [
+        s if names.count(s.name) == 1 else Source(f"{s.name} ({i})", s.methods, s.study)
+        for i, s in enumerate(sources, start=1)
+    ]
+
+
+def _subject(source: Source, tiny: bool) -> Subject:
+    found = {name: [_run(folder) for folder in runs] for name, runs in source.methods.items()}
+    runs = [run for some in found.values() for run, _, _ in some]
+    (first, ids, labels), results = next(iter(found.values()))[0], runs[0].results
+    for run, asked, _ in (entry for some in found.values() for entry in some):
+        if asked != ids or run.results["label_names"] != results["label_names"]:
+            raise ConfigError(
+                f"{first.folder} and {run.folder} answered different examples or classes, "
+                f"so they make no report together"
+            )
+    modalities, task = declared(results["config"]["dataset"])
+    views = list(dict.fromkeys(view for run in runs for view in run.logits))
+    subject = Subject(
+        name=source.name,
+        split=_split(results),
+        task=task,
+        label_names=results["label_names"],
+        metric=results["metric"],
+        modalities=tuple(modalities),
+        views=sorted(views, key=lambda view: view != MULTIMODAL),
+        ids=ids,
+        labels=labels,
+        raw=None,
+        methods=[Method(name, [run for run, _, _ in some]) for name, some in found.items()],
+        baseline=source.study["baseline"] if source.study else None,
+        study=source.study,
+    )
+    return with_data(subject, tiny=tiny)
+
+
+def _run(folder: Path) -> tuple[Run, list[str], Any]:
+    """(run, ids, labels)"""
+    results = read_results(folder)
+    load_plugins(results["config"]["plugins"])
+    answers = read_predictions(folder, results["task"], results["label_names"])
+    log, weights = _lines(folder / METRICS_LOG), _lines(folder / WEIGHTS)
+    seed = results["config"]["seed"]
+    return Run(folder, seed, results, answers.logits, log, weights), answers.ids, answers.labels
+
+
+def _split(results: Mapping[str, Any]) -> str:
+    """The split that predictions are of: the last one."""
+    return list(results["splits"])[-1]
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    """The objects of a log; none where there is no file, as where nothing was distilled."""
+    if not path.is_file():
+        return []
+    try:
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
