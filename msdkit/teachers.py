@@ -24,6 +24,7 @@ from msdkit.split_labels import labels_at
 from msdkit.teacher_cache import AnswerRows, Answers, DType, cached_answers
 from msdkit.types import MULTIMODAL, Task, View
 
+SHOWN = 20  # names that an error lists in full
 Models = Mapping[str, SavedModel]  # by where they stand in the config: "" for one teacher
 
 
@@ -193,7 +194,20 @@ def check_teacher(
         ("task kind", [task], [saved.task]),
     ):
         if list(mine) != list(theirs):
-            raise ConfigError(f"{where}: its {what} are {theirs}, the data set's are {list(mine)}")
+            raise ConfigError(f"{where}: its {what} {_unlike(list(theirs), list(mine))}")
+
+
+def _unlike(theirs: Sequence[str], mine: Sequence[str]) -> str:
+    """How a teacher's names differ from the data set's; of many the first that differs."""
+    if max(len(theirs), len(mine)) <= SHOWN:
+        return f"are {theirs}, the data set's are {mine}"
+    at = next((i for i, (a, b) in enumerate(zip(theirs, mine, strict=False)) if a != b), None)
+    at = min(len(theirs), len(mine)) if at is None else at
+    first, ours = (repr(names[at]) if at < len(names) else "none" for names in (theirs, mine))
+    return (
+        f"({len(theirs):,}) are not those of the data set ({len(mine):,}), in this order; number "
+        f"{at + 1} is {first} there and {ours} here"
+    )
 
 
 def fit_weighting(distiller: Distiller, teachers: Teachers, rows: Tensor) -> None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 import toy
 
+from msdkit import teachers
 from msdkit.errors import ConfigError
 from msdkit.models.multi_teacher import MultiTeacher
 from msdkit.registry import MODELS
@@ -174,3 +175,14 @@ def test_a_student_from_a_teachers_layers(
     for layer, number in zip(student.encoder_layers, layers, strict=True):
         theirs = teacher.encoder_layers[number].state_dict()
         assert all(torch.equal(x, theirs[name]) for name, x in layer.state_dict().items())
+
+
+def test_many_classes_that_differ_are_not_all_listed() -> None:
+    """The first that differs says enough of 800 answers."""
+    names = [f"answer{i}" for i in range(800)]
+    told = teachers._unlike([*names[:7], "other", *names[8:]], names)
+    assert told == (
+        "(800) are not those of the data set (800), in this order; number 8 is 'other' there and "
+        "'answer7' here"
+    )
+    assert teachers._unlike(names[:30], names[:31]).endswith("is none there and 'answer30' here")
