@@ -4,11 +4,14 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
-REPORT = ["plotly>=5.20", "jinja2>=3.1"]
+FIGURES = ["kaleido>=1"]
 DEMO = ["resvg-py>=0.1"]
+SWEEP = ["optuna>=5"]
 HDF5 = ["h5py>=3.8"]
+DOCS = ["sphinx>=8", "myst-nb>=1.2", "furo>=2024.8", "sphinx-copybutton>=0.5", "ipykernel>=6"]
 DEV = ["pytest>=8", "pytest-xdist>=3", "hypothesis>=6", "ruff>=0.5", "mypy>=1.10"]
-DEV += ["resvg-py>=0.1", "torchdistill>=1.1", *HDF5, *REPORT]
+DEV += ["resvg-py>=0.1", "torchdistill>=1.1", "tensorboard>=2.14", "selenium>=4.11"]
+DEV += [*HDF5, *FIGURES, *SWEEP, *DOCS]
 
 setup(
     name="msdkit",
@@ -18,6 +21,7 @@ setup(
     long_description_content_type="text/markdown",
     python_requires=">=3.10",
     packages=find_packages(include=["msdkit", "msdkit.*"]),
+    package_data={"msdkit.report": ["assets/*"]},
     install_requires=[
         "torch>=2.5",
         "torchvision>=0.20",
@@ -36,7 +40,16 @@ setup(
         "numpy>=1.26",
         "msgspec>=0.18",
         "lmdb>=1.4",
+        "plotly>=6",
+        "jinja2>=3.1",
     ],
-    extras_require={"demo": DEMO, "hdf5": HDF5, "report": REPORT, "dev": DEV},
+    extras_require={
+        "demo": DEMO,
+        "hdf5": HDF5,
+        "figures": FIGURES,
+        "sweep": SWEEP,
+        "docs": DOCS,
+        "dev": DEV,
+    },
     entry_points={"console_scripts": ["msdkit = msdkit.cli:main"]},
 )

@@ -18,6 +18,7 @@ from msdkit.registry import (
     Registry,
 )
 from msdkit.schema import Problem, config_parameters
+from msdkit.space import SPACE
 from msdkit.types import (
     Fraction,
     NonNegativeFloat,
@@ -34,19 +35,21 @@ class TrainConfig:
     """How to train.
 
     max_steps and evaluate_every count optimizer steps (None: by epochs); lengthen multiplies the
-    length, whichever of the two decides it; warmup is a fraction of the steps; early_stopping counts evaluations without a better `evaluate.metric`;
-    modality_dropout is the probability of hiding a modality, per modality; teacher_cache:
-    read the teacher's answers from disk instead of running it at each step (where a loss reads
-    more than logits and `pooled`, the teacher runs all the same); held_out: the share of the
-    training data that is set aside for learned weights (None: a tenth where the weighting learns,
-    else nothing; a number sets it aside for any method, so that all train on the same examples).
+    length, whichever of the two decides it; warmup is a fraction of the steps; early_stopping
+    counts evaluations without a better `evaluate.metric`; modality_dropout is the probability of
+    hiding a modality, per modality; teacher_cache: read the teacher's answers from disk instead of
+    running it at each step (where a loss reads more than logits and `pooled`, the teacher runs all
+    the same); held_out: the share of the training data that is set aside for learned weights (None:
+    a tenth where the weighting learns, else nothing; a number sets it aside for any method, so that
+    all train on the same examples).
 
     views_per_step: `sample` draws one of the views beside the multimodal one at each step and
     weighs it by their number, so that the gradient is right on average; group_by: `length` puts
     examples of like length into a batch, a modality's name those that share its content;
     cache_dtype: how the teacher cache keeps its numbers, from which the teacher's own scores are
     worked out, too; compile: the student by torch.compile, but for the packed pass of BERT-like
-    models; parallel: how several processes share the work.
+    models; parallel: how several processes share the work; tracker: who is told all that
+    `metrics.jsonl` is, beside it (tensorboard and wandb write below the run folder).
     """
 
     epochs: PositiveInt = 3
@@ -71,6 +74,7 @@ class TrainConfig:
     group_by: str | None = None
     compile: bool = False
     parallel: Literal["ddp", "fsdp"] = "ddp"
+    tracker: Literal["tensorboard", "wandb", "mlflow", "trackio"] | None = None
     held_out: Annotated[float, Ge(0), Lt(1)] | None = None
 
 
@@ -193,7 +197,11 @@ class TeacherNode(NodeOf):
 
 @dataclass(kw_only=True)
 class ExperimentConfig:
-    """One experiment. Plugin nodes are flat: `{name: kl, temperature: 4.0}`."""
+    """One experiment. Plugin nodes are flat: `{name: kl, temperature: 4.0}`.
+
+    sweep: what `msdkit sweep` tries for keys written as overrides are: `{train.lr: {low: 1e-4,
+    high: 1e-2, log: true}}`, `{distill.0.temperature: {choices: [1, 2, 4]}}`.
+    """
 
     dataset: Annotated[Node, DATASETS]
     student: Annotated[Node, MODEL]
@@ -208,6 +216,7 @@ class ExperimentConfig:
     masking: Annotated[Node, MASKINGS] = field(default_factory=lambda: {"name": "drop"})
     train: TrainConfig = field(default_factory=TrainConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    sweep: dict[str, Annotated[Node, SPACE]] = field(default_factory=dict)
 
 
 TOP = [f.name for f in fields(ExperimentConfig)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from copy import deepcopy
 from dataclasses import asdict
@@ -31,10 +32,11 @@ from msdkit.optimization import accelerator_for
 from msdkit.parallel import from_main, world
 from msdkit.processes import tell_engine
 from msdkit.registry import DATASETS, LOSSES, METRICS, WEIGHTINGS
+from msdkit.run_folder import flat, summary
 from msdkit.saved_model import SavedModel, load
 from msdkit.teachers import Teachers, fit_weighting, gather, teacher_digests, teachers_training
 from msdkit.terms import Term
-from msdkit.trainer import Trainer
+from msdkit.trainer import OnEvaluate, Trainer
 from msdkit.types import View, default_views
 
 __all__ = ["Experiment", "load"]
@@ -45,10 +47,17 @@ TINY_EXAMPLES, TINY_STEPS = 64, 2
 class Experiment:
     """One config made live. Everything is built when first asked for.
 
-    tiny: a few examples and two steps, to try a config in seconds.
+    tiny: a few examples and two steps, to try a config in seconds; raw: the examples that other
+    experiments have read, for those with the same data.
     """
 
-    def __init__(self, config: ExperimentConfig, *, tiny: bool = False) -> None:
+    def __init__(
+        self,
+        config: ExperimentConfig,
+        *,
+        tiny: bool = False,
+        raw: dict[str, RawSplit] | None = None,
+    ) -> None:
         self.config = deepcopy(config)
         self.limit = TINY_EXAMPLES if tiny else None
         self.tiny = tiny
@@ -67,7 +76,7 @@ class Experiment:
             if wanted is None
             else list(dict.fromkeys([default_views(self.names)[0], *self._parse(wanted)]))
         )
-        self._raw: dict[str, RawSplit] = {}
+        self._raw = {} if raw is None else raw
         self._inputs: dict[str, ModelInputs] = {}
 
     def _parse(self, views: list[str]) -> list[View]:
@@ -75,10 +84,11 @@ class Experiment:
 
     def raw(self, split: str) -> RawSplit:
         """The checked raw examples of train, val or test."""
-        if split not in self._raw:
+        key = json.dumps([self.config.dataset, split, self.limit], sort_keys=True, default=str)
+        if key not in self._raw:
             dataset = DATASETS.build(self.config.dataset, split=split)
-            self._raw[split] = RawSplit(dataset, split, self.task, self.limit)
-        return self._raw[split]
+            self._raw[key] = RawSplit(dataset, split, self.task, self.limit)
+        return self._raw[key]
 
     @property
     def label_names(self) -> list[str]:
@@ -87,8 +97,8 @@ class Experiment:
 
     @cached_property
     def accelerator(self) -> Any:
-        """accelerate's engine for the config's precision and its way to share work."""
-        return accelerator_for(self.config.train.precision, self.config.train.parallel)
+        """accelerate's engine for the config's precision, trackers and way to share work."""
+        return accelerator_for(self.config.train, self.folder)
 
     @cached_property
     def student(self) -> SavedModel:
@@ -261,7 +271,7 @@ class Experiment:
             if self.teachers is not None and self.compares_with_teacher:
                 self.teachers.answers(name, self.views)
 
-    def trainer(self) -> Trainer:
+    def trainer(self, on_evaluate: OnEvaluate | None = None) -> Trainer:
         """The training loop over this experiment."""
         val = self.split("val")
         self.rehearse()
@@ -279,6 +289,8 @@ class Experiment:
             accelerator=self.accelerator,
             held_out=self.held_out(),
             label_names=() if self.task == "regression" else self.label_names,
+            about=flat(summary(self.config)),
+            on_evaluate=on_evaluate,
         )
 
     def evaluate(self, split: Split) -> tuple[dict[str, Tensor], Scores]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import subprocess
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,16 +22,22 @@ PACKAGES = ("msdkit", "torch", "transformers", "accelerate", "torchmetrics", "ti
 
 
 class MetricsLog:
-    """`metrics.jsonl`: one JSON object a line, each with its `step` and `split`."""
+    """`metrics.jsonl`: one JSON object a line, each with its `step` and `split`.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    track: called with {"SPLIT/KEY": number} and the step of each line.
+    """
+
+    def __init__(self, path: Path, track: Callable[..., None] | None = None) -> None:
+        self.path, self.track = path, track
 
     def write(self, **values: Any) -> None:
         if not parallel.is_main():
             return
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(values) + "\n")
+        if self.track is not None:
+            step, split = values.pop("step"), values.pop("split")
+            self.track({f"{split}/{key}": value for key, value in values.items()}, step=step)
 
     def cut(self, step: int) -> None:
         """Forget all after `step`, and a last line that a kill left half-written."""

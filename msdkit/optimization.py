@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from msdkit import parallel
 from msdkit.config import TrainConfig
 from msdkit.distiller import Distiller
 from msdkit.errors import ConfigError
+from msdkit.trackers import engine_options
 
 
 def trained(distiller: Distiller) -> list[nn.Parameter]:
@@ -39,18 +41,19 @@ def schedule_for(config: TrainConfig, optimizer: Any, steps: int) -> Any:
     return get_scheduler(name, optimizer, num_warmup_steps=warmup, num_training_steps=steps)
 
 
-def accelerator_for(precision: str, share: str = "ddp") -> Any:
-    """accelerate's engine: the device, mixed precision, and several processes as one.
+def accelerator_for(config: TrainConfig, folder: Path) -> Any:
+    """accelerate's engine: the device, mixed precision, trackers, and several processes as one.
 
-    share: `ddp`, or `fsdp`, where parameters, gradients and the optimizer lie in pieces on the
-    processes. What `accelerate launch` was told of FSDP comes first.
+    folder: the run's, where trackers keep files. With `parallel: fsdp` parameters, gradients and
+    the optimizer lie in pieces on the processes; what `accelerate launch` was told of it comes
+    first.
     """
     from accelerate import Accelerator, DistributedDataParallelKwargs
     from accelerate.state import AcceleratorState
 
     AcceleratorState._reset_state(True)  # several runs in one process may differ in it
     parallel.join()
-    several = parallel.world() > 1
+    several, precision = parallel.world() > 1, config.precision
     # Memories hold equal numbers everywhere
     ddp = DistributedDataParallelKwargs(broadcast_buffers=False)
     try:
@@ -58,13 +61,18 @@ def accelerator_for(precision: str, share: str = "ddp") -> Any:
             mixed_precision="no" if precision == "fp32" else precision,
             cpu=several and not torch.cuda.is_available(),
             kwargs_handlers=[ddp],
+            **engine_options(config.tracker, folder),
         )
     except ValueError as error:
         raise ConfigError(f"train.precision: {precision} cannot run here: {error}") from error
     if precision == "fp16" and accelerator.device.type == "cpu":  # accelerate would ignore it
         raise ConfigError("train.precision: fp16 needs a GPU; a CPU runs fp32 or bf16")
     launched = os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
-    if several and (share == "fsdp" or launched) and accelerator.distributed_type != "FSDP":
+    if (
+        several
+        and (config.parallel == "fsdp" or launched)
+        and accelerator.distributed_type != "FSDP"
+    ):
         _choose_fsdp(accelerator.state)
     if accelerator.distributed_type == "FSDP" and not accelerator.is_fsdp2:
         raise ConfigError("accelerate is set to FSDP 1; accepted: fsdp_version 2, or DDP")

@@ -16,13 +16,15 @@ CONFIG, ENVIRONMENT, RESULTS = "config.yaml", "environment.json", "results.json"
 INPUTS = "inputs.json"  # fingerprints of the data and the teacher
 PREDICTIONS, METRICS_LOG = "predictions.jsonl", "metrics.jsonl"
 OWN = frozenset({CONFIG, ENVIRONMENT, RESULTS, INPUTS, PREDICTIONS, METRICS_LOG, "weights.jsonl"})
-OWN |= {"best", "last", "search"}  # folders
+OWN |= {"report.html", "best", "last", "search", "tracker"}  # the last are folders
 
 
 def summary(config: ExperimentConfig) -> dict[str, Any]:
-    """The resolved config as plain values, without the folder that it is kept in."""
+    """The resolved config as plain values, without what changes no number of a run."""
     values = asdict(config)
-    values.pop("run_dir")
+    for key in ("run_dir", "sweep"):
+        values.pop(key)
+    values["train"].pop("tracker")
     return values
 
 
@@ -62,7 +64,12 @@ def read_config(folder: Path) -> ExperimentConfig:
 
 def differences(config: ExperimentConfig, folder: Path) -> str:
     """Where the config of a run folder differs from `config`, in words; empty if nowhere."""
-    mine, theirs = _flat(summary(config)), _flat(summary(read_config(folder)))
+    return unlike(summary(config), summary(read_config(folder)))
+
+
+def unlike(here: Any, there: Any) -> str:
+    """Where plain values differ, in words; empty if nowhere."""
+    mine, theirs = flat(here), flat(there)
     other = [k for k in sorted({*mine, *theirs}) if mine.get(k) != theirs.get(k)]
     shown = [f"{k}: {theirs.get(k)!r} there, {mine.get(k)!r} here" for k in other[:5]]
     return "; ".join(shown + (["…"] if len(other) > 5 else []))
@@ -89,8 +96,9 @@ def training_of(folder: Path) -> str:
     )
 
 
-def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
+def flat(values: Any, prefix: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} -> {"a.b": 1}; lists stay whole."""
     if isinstance(values, dict):
-        parts = [_flat(v, f"{prefix}.{k}" if prefix else str(k)) for k, v in values.items()]
+        parts = [flat(v, f"{prefix}.{k}" if prefix else str(k)) for k, v in values.items()]
         return {k: v for part in parts for k, v in part.items()}
     return {prefix: values}

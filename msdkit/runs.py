@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,7 @@ from msdkit.run_folder import (
 from msdkit.saved_model import load
 from msdkit.search import best_weights, candidates, with_weights
 from msdkit.teachers import teachers_training
+from msdkit.trainer import OnEvaluate
 from msdkit.types import MULTIMODAL
 
 PREDICT_BATCH = 64
@@ -54,22 +55,39 @@ ANOTHER = "choose another run_dir, or delete that folder"
 TINY_COST = 2  # examples that a trial's costs are measured on: enough to see that it works
 
 
-def run(config: ExperimentConfig, *, tiny: bool = False) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Kept:
+    """What runs in one process share: examples that were read, and costs that were measured."""
+
+    raw: dict[str, RawSplit] = field(default_factory=dict)
+    costs: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+def run(
+    config: ExperimentConfig,
+    *,
+    tiny: bool = False,
+    kept: Kept | None = None,
+    on_evaluate: OnEvaluate | None = None,
+) -> dict[str, Any]:
     """Train (or continue), evaluate and write `results.json`; a finished run is only read.
 
-    ConfigError when the run folder belongs to another config.
+    kept: what runs before it in this process leave to it; on_evaluate: as of Trainer. ConfigError
+    when the run folder belongs to another config.
     """
     parallel.join()
-    experiment = Experiment(config, tiny=tiny)
+    kept = kept or Kept()
+    experiment = Experiment(config, tiny=tiny, raw=kept.raw)
     folder = experiment.folder
     if (held := from_main(partial(_finished, experiment))) is not None:
         console().print(f"{folder} is finished; its results are shown")
         return held
-    tried = best_weights(config, partial(run, tiny=tiny)) if candidates(config) else []
+    tried = best_weights(config, partial(run, tiny=tiny, kept=kept)) if candidates(config) else []
     if tried:
-        experiment = Experiment(with_weights(config, tried[0]["weights"]), tiny=tiny)
+        found = with_weights(config, tried[0]["weights"])
+        experiment = Experiment(found, tiny=tiny, raw=kept.raw)
     experiment.prepare()  # nothing is written before everything is known to fit
-    trainer = experiment.trainer()
+    trainer = experiment.trainer(on_evaluate)
     from_main(partial(_begin, experiment, config))
     if parallel.world() > 1 and coupled(experiment.distiller):
         console().print(coupled_line(experiment.distiller))
@@ -83,7 +101,7 @@ def run(config: ExperimentConfig, *, tiny: bool = False) -> dict[str, Any]:
         **({"search": tried} if tried else {}),
         "steps": trainer.step,
         "seconds_this_session": round(time.perf_counter() - start, 1),
-        **conclude(experiment),
+        **conclude(experiment, kept),
     }
     if parallel.is_main():
         write_text(folder / RESULTS, json.dumps(results, indent=1))
@@ -107,7 +125,12 @@ def _begin(experiment: Experiment, config: ExperimentConfig) -> None:
     write_text(folder / CONFIG, resolved_yaml(asked))
 
 
-def conclude(experiment: Experiment) -> dict[str, Any]:
+def finished(config: ExperimentConfig, *, tiny: bool, kept: Kept) -> dict[str, Any] | None:
+    """The results of a run that is there; ConfigError when the folder is another config's."""
+    return _finished(Experiment(config, tiny=tiny, raw=kept.raw))
+
+
+def conclude(experiment: Experiment, kept: Kept) -> dict[str, Any]:
     """Evaluate the best checkpoint on val and test, beside the teacher; write predictions."""
     experiment.use_saved_student()
     splits, scores = experiment.evaluated, {}
@@ -123,7 +146,7 @@ def conclude(experiment: Experiment) -> dict[str, Any]:
         "metrics": experiment.metrics,
         "teachers": teachers_training(experiment.config, experiment.tiny),
         "splits": scores,
-        "cost": from_main(partial(costs, experiment, splits[-1])),
+        "cost": from_main(partial(_kept_costs, experiment, splits[-1], kept)),
     }
 
 
@@ -163,6 +186,16 @@ def write_submission(raw: RawSplit, rows: PredictionRows, folder: Path) -> None:
                 f"of a run's own ({listing(OWN)})"
             )
         write_text(folder / name, text)
+
+
+def _kept_costs(experiment: Experiment, split: str, kept: Kept) -> dict[str, Any]:
+    """Measured once for runs that differ in their training alone."""
+    config = experiment.config
+    same = [config.dataset, config.student, config.teacher, experiment.limit, split]
+    key = json.dumps(same, sort_keys=True, default=str)
+    if key not in kept.costs:
+        kept.costs[key] = costs(experiment, split)
+    return kept.costs[key]
 
 
 def costs(experiment: Experiment, split: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, nullcontext
 from functools import partial
 from pathlib import Path
@@ -36,16 +36,21 @@ from msdkit.processes import (
 )
 from msdkit.progress import bar, console
 from msdkit.stopping import Stopped, StopSignal
+from msdkit.trackers import tracked
 from msdkit.training_state import TrainingState, batches_per_step
 from msdkit.types import MULTIMODAL, Batch, StepOutput
 from msdkit.watch import Watch
+
+OnEvaluate = Callable[[int, float], None]
 
 
 class Trainer:
     """Trains a distiller's student; `last/` and `best/` under `folder` are always whole.
 
     evaluate: gives {view: {metric: value}} on val; metric chooses the best; save_model(folder)
-    writes the student for inference; held_out: examples that a weighting's `update` learns from.
+    writes the student for inference; held_out: examples that a weighting's `update` learns from;
+    about: what a tracker is told of the run; on_evaluate(step, the metric's value) is called after
+    each evaluation, in all processes, and may end the training by an exception.
     A run killed at any moment continues inside its epoch. Between two lines of the log nothing
     waits for an accelerator: losses and norms are summed there.
     """
@@ -65,8 +70,10 @@ class Trainer:
         accelerator: Any = None,
         held_out: Split | None = None,
         label_names: Sequence[str] = (),
+        about: Mapping[str, Any] | None = None,
+        on_evaluate: OnEvaluate | None = None,
     ) -> None:
-        self.accelerator = accelerator or accelerator_for(config.precision, config.parallel)
+        self.accelerator = accelerator or accelerator_for(config, folder)
         check_processes(self.accelerator, distiller, held_out)
         config = shared_out(config, from_main(partial(batches_per_step, folder)))
         self.distiller, self.config, self.seed = distiller, config, seed
@@ -83,12 +90,13 @@ class Trainer:
         with warnings.catch_warnings():  # torch's advice on buffers is for a later accelerate
             warnings.filterwarnings("ignore", ".*broadcast_buffers", FutureWarning)
             self.model, self.optimizer = self.accelerator.prepare(Step(distiller), optimizer)
-        self.log = MetricsLog(folder / "metrics.jsonl")
+        self.log = MetricsLog(folder / "metrics.jsonl", self.accelerator.log)
         self.weight_log = WeightLog(folder / "weights.jsonl", distiller.views, label_names)
         self.window, self.watch = Window(), Watch(device)
         self.step, self.best, self.bad = 0, -math.inf, 0
         self.saved = TrainingState(folder, save_model, self._parts())
         self.stop, self._since = StopSignal(), 0.0
+        self.about, self.on_evaluate = about or {}, on_evaluate
 
     def _parts(self) -> dict[str, Any]:
         """Everything that the next step depends on, beside random numbers."""
@@ -124,6 +132,7 @@ class Trainer:
         self._since, text = time.perf_counter(), ""
         with (
             self.stop,
+            tracked(self.accelerator, self.about, self.folder, self.step),
             bar(self.total_steps, "train", "steps", self.step) as advance,
             closing(self.batches.after(self.step)) as steps,
         ):
@@ -239,6 +248,8 @@ class Trainer:
             self.saved.save_best()
         else:
             self.bad += 1
+        if self.on_evaluate is not None:
+            self.on_evaluate(self.step, scores[MULTIMODAL][self.metric])
 
     def _now(self, split: str) -> dict[str, Any]:
         epoch = self.step / self.batches.steps_per_epoch

@@ -78,6 +78,7 @@ def listed(noun: str, findings: list[Finding]) -> str:
 def validate(raw: RawConfig) -> Validation:
     """Check a merged config: structure, names and parameters, and whether the parts fit."""
     from msdkit.compatibility import check_fit
+    from msdkit.sweep_fit import check_sweep
 
     report = Validation(raw)
     values = name_nodes(raw.values)
@@ -91,6 +92,7 @@ def validate(raw: RawConfig) -> Validation:
     if not report.problems:
         report.config = typed(raw, values)
     check_fit(report, values)
+    check_sweep(report, validate)
     return report
 
 
