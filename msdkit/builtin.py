@@ -21,6 +21,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "hateful_memes": "msdkit.datasets.hateful_memes:HatefulMemes",
         "jsonl": "msdkit.datasets.jsonl:Jsonl",
         "mmimdb": "msdkit.datasets.mmimdb:MMIMDb",
+        "planted": "msdkit.datasets.planted:Planted",
         "snli_ve": "msdkit.datasets.snli_ve:SnliVe",
         "vqa2": "msdkit.datasets.vqa2:Vqa2",
     },

@@ -16,15 +16,17 @@ LAYERS = [row.split() for row in (
     "plain_pickle disk_arrays strings feature_format feature_writer feature_store feature_shards "
     "registry",
     "losses weightings models datasets processors metrics",
-    "builtin config config_files terms declarations loss_fit "
-    "train_fit compatibility validation split_labels raw_split data "
+    "builtin space config config_files terms declarations loss_fit "
+    "train_fit sweep_fit compatibility validation split_labels raw_split data "
     "teacher_plan teacher_shards teacher_cache student_views "
     "distiller "
     "feature_sources feature_lmdb feature_import feature_extract "
     "zoo_entries zoo",
-    "checkpoint logs evaluation cost tables optimization batches watch stopping "
+    "checkpoint logs evaluation significance cost tables stopping trackers "
+    "optimization batches watch "
     "compilation processes training_state trainer testing",
-    "run_folder saved_model new_model teachers experiment search runs study catalogue",
+    "run_folder saved_model new_model teachers experiment example_weights search runs work "
+    "trials sweep study_summary study catalogue report",
     "features_cli zoo_cli cli __main__ __init__",
 )]  # fmt: skip
 FAMILIES = LAYERS[1]

@@ -54,6 +54,13 @@ class Captions:
         strange = self._strange(of_a, b) and self._strange(of_b, a)
         return (kind, ", ".join(of_a), ", ".join(of_b)) if strange else None
 
+    def one(self, code: str, rng: random.Random) -> tuple[str, str]:
+        """A kind of caption, and one of it."""
+        kind = rng.choice([k for k in KINDS if self._has(code, k)])
+        if kind == "keywords":
+            return kind, ", ".join(rng.sample(self.concepts[code].tags, _KEYWORDS))
+        return kind, self._glosses[code] if kind == "gloss" else self.concepts[code].name
+
     def _add(self, wordnet: WordNet, code: str, concept: Concept) -> None:
         name = concept.name.lower()
         meanings = (
