@@ -17,6 +17,7 @@ from msdkit.functional import divergence
 from msdkit.progress import console
 from msdkit.report.subject import Logits, Method, Subject
 from msdkit.run_folder import INPUTS, read_config
+from msdkit.teachers import teacher_digests
 from msdkit.types import MULTIMODAL, Task, View, default_views, known_views
 
 
@@ -74,7 +75,7 @@ def _with_teacher(subject: Subject, experiments: dict[str, Experiment]) -> Subje
     if not taught or not experiments[taught[0].name].compares_with_teacher:
         return subject
     experiment, seen = experiments[taught[0].name], _inputs(taught[0])["teacher"]
-    if experiment.provenance()["teacher"] != seen:
+    if teacher_digests(experiment.config, experiment.tiny) != seen:
         raise DataError("the teacher at hand is not the one that the runs learnt from")
     views = list(
         dict.fromkeys([*default_views(subject.modalities), *without(subject.modalities).values()])

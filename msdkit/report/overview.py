@@ -218,8 +218,8 @@ def matrix(subjects: Sequence[Subject]) -> Chart:
     }
     top = {"type": "category", "side": "top", "showgrid": False}
     left = {"type": "category", "autorange": "reversed", "showgrid": False}
-    height = 90 + (ROW + 5) * len(methods)
-    panels = {"": figure([trace], "", "", height=height, xaxis=top, yaxis=left)}
+    layout = {"xaxis": top, "yaxis": left, "margin": {"b": 8, "t": 50, "l": 55, "r": 15}}
+    panels = {"": figure([trace], "", "", height=58 + (ROW + 5) * len(methods), **layout)}
     return Chart(
         "matrix",
         "Differences from the baseline on every data set",
