@@ -8,7 +8,7 @@ export GOMP_SPINCOUNT ?= 3000
 # as msdkit itself sets it: huge pages for large tensors
 export THP_MEM_ALLOC_ENABLE ?= 1
 
-.PHONY: demo test check bench bench-gpu docs
+.PHONY: demo test check bench bench-gpu docs linkcheck
 
 $(INSTALLED): setup.py
 	$(PYTHON) -m venv $(VENV)
@@ -33,5 +33,9 @@ bench: $(INSTALLED)  ## speed, as ratios within one run, into docs/results; 9 mi
 bench-gpu: $(INSTALLED)  ## the same on a GPU, in bf16; says so where there is none
 	$(BIN)/python benchmarks/run.py --gpu
 
-docs: $(INSTALLED)  ## docs/losses.md and docs/weightings.md, from the docstrings
+docs: $(INSTALLED)  ## the pages that are committed, then the site, in build/docs/html; a warning is an error
 	$(BIN)/python tools/make_docs.py
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --fresh-env --quiet docs build/docs/html
+
+linkcheck: $(INSTALLED)  ## links to other sites: needs the network, so CI does not run it
+	$(BIN)/sphinx-build --builder linkcheck --quiet docs build/docs/linkcheck

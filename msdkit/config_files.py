@@ -224,6 +224,8 @@ def _interpolate(values: Node) -> Node:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
+    if "${" not in repr(values):  # as in most
+        return values
     config = OmegaConf.create({"seed": 0, **values})  # `${seed}` may be named where none is set
     for resolver in re.findall(r"\$\{\s*([\w.]+)\s*:", OmegaConf.to_yaml(config)):
         if resolver != "oc.env":

@@ -89,7 +89,7 @@ def resampled(runs: Sequence[Answers], seed: int = 0) -> np.ndarray:
     Each draws examples and runs with replacement; equal seeds draw the same for every method.
     """
     draw, count = np.random.default_rng(seed), runs[0].count
-    values = [float(_mean([r.weighted(torch.ones(1, count)) for r in runs]))]
+    values = [float(_mean([r.weighted(torch.ones(1, count, dtype=torch.int64)) for r in runs]))]
     for size in _portions(count, runs[0].times):
         weights = torch.from_numpy(draw.multinomial(count, np.full(count, 1 / count), size))
         chosen = torch.from_numpy(draw.integers(len(runs), size=(len(runs), size)))

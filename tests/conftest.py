@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parent))  # so that tests import their helpers by name
 
 from fake_assets import write_fake_assets, write_fake_emoji
+from right_config import checked
 
 from msdkit.registry import REGISTRIES
+from msdkit.validation import Validation
 
 
 @pytest.fixture(scope="session")
@@ -48,6 +51,12 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache."""
     monkeypatch.setenv("MSDKIT_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
+
+
+@pytest.fixture
+def check(tmp_path: Path) -> Callable[..., Validation]:
+    """check({what to change in a right config}, override, …) -> what validation finds"""
+    return partial(checked, tmp_path / "mine.yaml")
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -48,7 +48,7 @@ OTHERS: dict[str, dict[str, Any]] = {
 STOP = 5  # where runs are killed, a step after they were last saved
 
 
-def configured(folder: Path, teacher: str | Path, name: str, **more: Any) -> ExperimentConfig:
+def configured(folder: Path, teacher: Path, name: str, **more: Any) -> ExperimentConfig:
     """The config of a job, which runs in `folder / name`."""
     layers = [BASE, {"teacher": {"run": str(teacher)}}, {**JOBS, **OTHERS}[name]]
     file = folder / f"{name}-{parallel.rank()}.yaml"
@@ -110,7 +110,8 @@ def exchanges() -> dict[str, Any]:
     }
 
 
-def main(folder: Path, teacher: str) -> None:
+def main(folder: Path, teacher: Path) -> None:
+    os.environ["MSDKIT_CACHE"] = str(folder / "cache")
     parallel.join()
     runs.costs = lambda *_: {}  # type: ignore[assignment]
     made = {name: configured(folder, teacher, name) for name in (*JOBS, *OTHERS)}
@@ -126,7 +127,3 @@ def main(folder: Path, teacher: str) -> None:
     crd.trainer().fit()
     said["crd"] = crd.distiller.losses.state_dict()
     torch.save(said, folder / f"said-{parallel.rank()}.pt")
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])

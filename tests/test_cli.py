@@ -12,11 +12,10 @@ from typing import Any
 import pytest
 import toy
 
-from msdkit import study
 from msdkit.registry import REGISTRIES
 from msdkit.runs import run
 
-COMMANDS = ["run", "check", "cache", "evaluate", "predict", "compare", "list"]
+COMMANDS = ["run", "check", "cache", "evaluate", "predict", "compare", "report", "list"]
 JSONL = ["folder=x", "modalities={text: text}"]
 
 
@@ -216,9 +215,7 @@ def test_compare(
     own_cache: Path,
     toy_teacher: Path,
     capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(study, "RESAMPLES", 50)
     base = toy.write(tmp_path / "base.yaml", {**toy.PLAIN, "teacher": {"run": str(toy_teacher)}})
     kd = {"distill": [{"name": "kl", "views": ["multimodal"]}]}
     msd = {"distill": [{"name": "kl"}], "weighting": {"name": "saliency"}}
@@ -227,7 +224,7 @@ def test_compare(
     arguments = ["compare", *files, "--base", base, "--seeds", "2", "--out", out, "train.epochs=1"]
     assert toy.main(*arguments) == 0
     shown = capsys.readouterr().out
-    assert "difference from kd" in shown
+    assert "differences from kd" in shown
     assert f"study: {out}" in shown
     found = json.loads((out / "compare.json").read_text())
     assert list(found["methods"]) == ["teacher", "msd", "kd"]

@@ -1,35 +1,47 @@
-"""The generated pages are what the docstrings give, and the docstrings have what the pages want."""
+"""The generated pages are what the code says, and the docstrings have what the pages want."""
 
 from __future__ import annotations
 
 import re
-import runpy
+import sys
+from dataclasses import fields
 
 import pytest
 import toy
+import yaml
 
 from msdkit.builtin import BUILTIN
+from msdkit.cli import app
+from msdkit.config import ExperimentConfig, TrainConfig
+from msdkit.config_files import name_nodes
 from msdkit.declarations import losses_kind
 from msdkit.registry import LOSSES, REGISTRIES
+from msdkit.schema import config_parameters, value_problems
 
-MAKE = runpy.run_path(str(toy.ROOT / "tools" / "make_docs.py"))
+sys.path.append(str(toy.ROOT / "tools"))
+import make_docs
+import make_reference
+
+# Those of how-to are run, by test_docs_pages.py
+PAGES = [str(p.relative_to(toy.ROOT / "docs")) for p in (toy.ROOT / "docs").glob("*.md")]
+PAGES += [f"reference/{kind}.md" for kind in make_reference.KINDS]
 KINDS = ("losses", "weightings")
 SHIPPED = [(kind, name) for kind in KINDS for name in BUILTIN[kind]]
 
 
-@pytest.mark.parametrize("page", MAKE["PAGES"])
+@pytest.mark.parametrize("page", make_docs.PAGES)
 def test_a_committed_page_is_up_to_date(page: str) -> None:
     committed = (toy.ROOT / "docs" / page).read_text(encoding="utf-8")
-    assert committed == MAKE["PAGES"][page](), f"docs/{page} is old: run `make docs`"
+    assert committed == make_docs.PAGES[page](), f"docs/{page} is old: run `make docs`"
 
 
 @pytest.mark.parametrize(("kind", "name"), SHIPPED, ids=str)
 def test_a_docstring_says_all(kind: str, name: str) -> None:
-    parts = MAKE["paragraphs"](REGISTRIES[kind].get(name))
+    parts = make_docs.paragraphs(REGISTRIES[kind].get(name))
     assert re.fullmatch(r"[A-Z][^\n]*\.", parts[""]), "one line, with a full stop"
     wanted = {"Formula", "When", "Source"} | ({"Reduction"} if kind == "losses" else set())
     assert all(parts.get(label) for label in wanted)
-    assert not parts["Meaning"].startswith(tuple(f"{label}:" for label in MAKE["LABELS"]))
+    assert not parts["Meaning"].startswith(tuple(f"{label}:" for label in make_docs.LABELS))
 
 
 @pytest.mark.parametrize(("kind", "name"), SHIPPED, ids=str)
@@ -41,7 +53,7 @@ def test_a_docstring_explains_each_parameter(kind: str, name: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_entry_in_full(kind: str) -> None:
-    page = MAKE["PAGES"][f"{kind}.md"]()
+    page = make_docs.PAGES[f"{kind}.md"]()
     for name in BUILTIN[kind]:
         assert page.count(f"| [`{name}`](#{name}) |") == 1  # in the overview
         assert page.count(f"\n### {name}\n") == 1
@@ -54,7 +66,7 @@ def test_an_entry_in_full(kind: str) -> None:
 
 
 def test_what_a_row_says() -> None:
-    page = MAKE["losses_page"]()
+    page = make_docs.losses_page()
     rows = {row.split("`")[1]: row.split(" | ") for row in page.splitlines() if "](#" in row}
     assert rows["sigmoid_kl"][2:] == ["multi_label, soft_target", "logits |"]
     assert rows["minilm"][2:] == ["all", "`attention`, `value` |"]
@@ -71,8 +83,58 @@ def test_what_a_row_says() -> None:
 
 
 def test_the_weightings_page_says_how_whole_examples_are_weighed() -> None:
-    page = MAKE["weightings_page"]()
+    page = make_docs.weightings_page()
     section = page.partition("## The weight of whole examples, w_0\n")[2].partition("\n## ")[0]
     assert all(f"`{name}`" in section for name in BUILTIN["weightings"])
     assert "| `multimodal` | float ≥ 0 or null | `null` |" in page
     assert "| `of` | a weighting node | required |" in page
+
+
+@pytest.mark.parametrize("kind", make_reference.KINDS)
+def test_the_reference_of_a_registry(kind: str) -> None:
+    page = make_reference.PAGES[f"reference/{kind}"]()
+    for name in BUILTIN[kind]:
+        entry = page.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
+        assert f"| [`{name}`](#{name}) |" in page
+        for parameter in REGISTRIES[kind].parameters(name):
+            assert f"\n| `{parameter}` |" in entry
+
+
+def test_what_a_docstring_says_of_parameters_is_a_list() -> None:
+    text = "A thing.\n\nsize: its side,\nin pixels; colour: `{a: 1,\nb: 2}`.\n\nMore."
+    wanted = (
+        "A thing.\n\n- `size`: its side,\n  in pixels.\n- `colour`: `{a: 1,\n  b: 2}`.\n\nMore."
+    )
+    assert make_reference.markdown(text, ["size", "colour"]) == wanted
+
+
+def test_the_reference_of_configs() -> None:
+    page = make_reference.config_page()
+    top, _, rest = page.partition("\n## `train`\n")
+    for field in fields(ExperimentConfig):
+        assert top.count(f"| `{field.name}` |") == 1
+    train = rest.partition("\n## ")[0]
+    for field in fields(TrainConfig):
+        assert train.count(f"| `{field.name}` |") == 1
+    assert "| `lr` | float > 0 | `0.001` |" in train
+    assert "| `processors` | mapping from str to (a processor node) | `{}` |" in rest
+
+
+def test_the_reference_of_commands() -> None:
+    page = make_reference.commands_page()
+    for command in app.registered_commands:
+        name = command.name or command.callback.__name__
+        assert page.count(f"\n## `msdkit {name}`\n") == 1
+    assert "\n### `msdkit features import`\n" in page
+    assert "* `--seeds " in page
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_names_keys_that_configs_have(page: str) -> None:
+    text = (toy.ROOT / "docs" / page).read_text(encoding="utf-8")
+    known = {field.name for field in fields(TrainConfig)}
+    assert set(re.findall(r"\btrain\.([a-z_]+)\b", text)) - {"jsonl"} <= known
+    for block in re.findall(r"^```yaml\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
+        for key, value in name_nodes(yaml.safe_load(block)).items():
+            annotation = config_parameters(ExperimentConfig)[key].annotation
+            assert not list(value_problems(annotation, value)), block

@@ -296,14 +296,12 @@ def test_names_that_no_submission_may_have(tmp_path: Path, own_cache: Path, name
     assert sorted(p.name for p in tmp_path.iterdir()) == ["cache", "x", "x.yaml"]
 
 
-def test_a_comparison_shows_slices(
-    tmp_path: Path, own_cache: Path, toy_teacher: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_comparison_shows_slices(tmp_path: Path, own_cache: Path, toy_teacher: Path) -> None:
     DATASETS.register("toy_reported")(Reported)
     base = {**toy.PLAIN, "dataset": {"name": "toy_reported"}, "teacher": {"run": str(toy_teacher)}}
     path = str(toy.write(tmp_path / "base.yaml", {**base, "distill": [{"name": "kl"}]}))
     kd = str(toy.write(tmp_path / "kd.yaml", {}))
-    found = compare([kd], [path], seeds=2, out=tmp_path / "out", tiny=True)
+    (found,) = compare([kd], [path], seeds=2, out=tmp_path / "out", tiny=True).values()
     odd = found["methods"]["kd"]["slices"]["odd"]
     assert odd["count"] == 20
     assert len(odd["scores"]["macro_f1"]) == 2

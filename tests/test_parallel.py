@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import apart
 import parallel_worker
 import pytest
 import torch
@@ -30,17 +29,9 @@ ROWS = 49  # of each split
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory, toy_teacher: Path) -> Iterator[Path]:
-    """The folder of all runs of two processes, started once by torchrun."""
+    """The folder of all runs of two processes, started once."""
     folder = tmp_path_factory.mktemp("two")
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    done = subprocess.run(
-        [*torchrun, parallel_worker.__file__, str(folder), str(toy_teacher)],
-        env=toy.environment(folder / "cache"),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-5000:]
+    apart.torchrun(2, parallel_worker.main, folder, toy_teacher)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MSDKIT_CACHE", str(folder / "cache"))
         patch.setattr(runs, "costs", lambda *_: {})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 import toy
 
 PLUGIN = '''
@@ -84,16 +85,21 @@ evaluate: {views: [text, image, audio, without_audio]}
 VIEWS = ["multimodal", "text", "image", "audio"]
 
 
-def test_a_plugin_trains_without_a_change_to_msdkit(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("own_cache")
+def test_a_plugin_trains_without_a_change_to_msdkit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The student in a process of its own, which has seen nothing of the plugin before."""
     home = tmp_path / "elsewhere"
     home.mkdir()
     (home / "sounds.py").write_text(PLUGIN)
     (home / "teacher.yaml").write_text(TEACHER)
     (home / "student.yaml").write_text(STUDENT)
-    for name in ("teacher", "student"):
-        config = f"config=elsewhere/{name}.yaml"
-        done = toy.program(config, cache=tmp_path / "cache", cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
+    monkeypatch.chdir(tmp_path)
+    assert toy.main("config=elsewhere/teacher.yaml") == 0
+    student_config = "config=elsewhere/student.yaml"
+    done = toy.program(student_config, cache=tmp_path / "cache", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
     runs = tmp_path / "runs" / "sounds"
     teacher, student = (
         json.loads((runs / name / "seed0" / "results.json").read_text())

@@ -106,17 +106,17 @@ def test_evaluate_and_predict(data: Path, tmp_path: Path) -> None:
     assert list(answer) == ["score"]
 
 
-def test_comparison(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_comparison(data: Path, tmp_path: Path) -> None:
     base = distilled(data, tmp_path, "mse_logits")
     files = [
         str(toy.write(tmp_path / "kd.yaml", base)),
         str(toy.write(tmp_path / "none.yaml", values(data))),
     ]
-    found = compare(files, out=tmp_path / "out", tiny=True)
-    scores = {name: about["scores"]["multimodal"] for name, about in found["methods"].items()}
+    (found,) = compare(files, out=tmp_path / "out", tiny=True).values()
+    scores = {name: about["scores"] for name, about in found["methods"].items()}
     for difference in found["differences"]:
-        name = difference["metric"]
-        expected = scores["none"][name][0] - scores["kd"][name][0]
+        view, name = difference["view"], difference["metric"]
+        expected = scores["none"][view][name][0] - scores["kd"][view][name][0]
         assert difference["mean"] == pytest.approx(expected, abs=1e-4)
     assert "correlates w/ teacher" in (tmp_path / "out" / "compare.md").read_text()
 

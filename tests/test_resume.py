@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import random
 import signal
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
+import apart
 import pytest
 import toy
 
@@ -173,21 +173,16 @@ def test_processes_that_are_killed(tmp_path: Path, own_cache: Path, toy_teacher:
     assert_same_runs(tmp_path / "whole", tmp_path / "broken")
 
 
-def _stopped_by(number: int, folder: Path, cache: Path, after: int) -> tuple[int, int]:
+def _stopped_by(number: int, folder: Path, cache: Path, after: int) -> tuple[int | None, int]:
     """(exit code, last step in the log) of a process stopped some steps beyond the last one."""
     log = folder / "broken" / "metrics.jsonl"
     goal = _last_step(log) + after
-    process = subprocess.Popen(
-        toy.command(folder / "broken.yaml"),
-        env=toy.environment(cache),
-        cwd=folder,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    while process.poll() is None and _last_step(log) < goal:
+    process = apart.start(apart.program, [str(folder / "broken.yaml")], cache, folder)
+    while process.is_alive() and _last_step(log) < goal:
         time.sleep(0.002)
-    process.send_signal(number)
-    return process.wait(), _last_step(log)
+    (process.kill if number == signal.SIGKILL else process.terminate)()
+    process.join()
+    return process.exitcode, _last_step(log)
 
 
 def _last_step(log: Path) -> int:

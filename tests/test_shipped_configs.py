@@ -25,7 +25,11 @@ from msdkit.declarations import declared
 CONFIGS = toy.ROOT / "configs"
 DATA = sorted(CONFIGS.glob("*/data.yaml"))
 METHODS = sorted((CONFIGS / "methods").glob("*.yaml"))
-OTHERS = sorted(p for p in CONFIGS.rglob("*.yaml") if p not in DATA and p not in METHODS)
+SWEEPS = {  # each with the method that it is for
+    CONFIGS / "sweeps" / "lr.yaml": CONFIGS / "methods" / "kd.yaml",
+    CONFIGS / "sweeps" / "msd_population.yaml": CONFIGS / "methods" / "msd_population.yaml",
+}
+OTHERS = sorted(p for p in CONFIGS.rglob("*.yaml") if p not in {*DATA, *METHODS, *SWEEPS})
 RUN = [(data, CONFIGS / "methods" / "kd.yaml") for data in DATA]
 RUN += [
     (CONFIGS / kind / "data.yaml", CONFIGS / "methods" / "control_shuffle.yaml")
@@ -126,3 +130,23 @@ def test_methods_on_each_data_set(teachers: Path, data: Path, method: Path) -> N
 def test_other_configs(teachers: Path, config: Path) -> None:
     assert toy.main("check", config, *small(config)) == 0
     assert toy.main(config, "--tiny", *small(config)) == 0  # teachers are finished, and only shown
+
+
+@pytest.mark.parametrize("data", DATA, ids=name)
+def test_each_sweep_fits_each_data_set(teachers: Path, data: Path) -> None:
+    for sweep, method in SWEEPS.items():
+        assert toy.main("check", data, method, sweep, *small(data)) == 0
+
+
+def test_weights_of_modalities_are_swept(teachers: Path) -> None:
+    sweep = CONFIGS / "sweeps" / "msd_population.yaml"
+    data = CONFIGS / "emoji_entail" / "data.yaml"
+    given = [data, SWEEPS[sweep], sweep, "--tiny", "--trials", 2, *small(data)]
+    assert toy.main("sweep", *given) == 0
+    found = json.loads(
+        (teachers / "runs/tiny/sweep/emoji_entail/msd_population/sweep.json").read_text()
+    )
+    for trial in found["trials"]:
+        drawn = dict(text.split("=") for text in trial["overrides"])
+        assert list(drawn) == ["weighting.weights.text", "weighting.weights.image"]
+        assert all(float(weight) in [i / 4 for i in range(9)] for weight in drawn.values())

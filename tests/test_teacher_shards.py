@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import pickle
 import signal
-import subprocess
-import sys
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, ClassVar
 
+import apart
 import numpy as np
 import pytest
 import torch
@@ -207,8 +206,8 @@ def test_another_processs_claim_is_waited_for(
     assert sum(teacher.seen.values()) == before + shards.plan.sizes[3]
 
 
-def killed_in_the_third_shard(folder: str) -> None:
-    """What the subprocess runs."""
+def killed_in_the_third_shard(folder: Path) -> None:
+    """What the other process runs."""
     teacher_plan.SMALLEST, teacher_plan.PIECES, teacher = SHARD, 100, Watched()
 
     def kill(seen: Counter[str]) -> None:
@@ -216,14 +215,11 @@ def killed_in_the_third_shard(folder: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     teacher.before = kill
-    answers(teacher, Path(folder))
+    answers(teacher, folder)
 
 
 def test_after_a_kill_finished_shards_are_kept(tmp_path: Path) -> None:
-    code = f"import test_teacher_shards as t; t.killed_in_the_third_shard({str(tmp_path)!r})"
-    here = {"cwd": Path(__file__).parent, "env": {**os.environ, "OMP_NUM_THREADS": "1"}}
-    ended = subprocess.run([sys.executable, "-c", code], check=False, **here)  # type: ignore[call-overload]
-    assert ended.returncode == -signal.SIGKILL
+    assert apart.ended(killed_in_the_third_shard, tmp_path) == -signal.SIGKILL
     shards = Shards(build(tmp_path))
     assert shards.missing == [2, 3, 4]
     (build(tmp_path) / "shard-00002.partial").write_text("half a shard")

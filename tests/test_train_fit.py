@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import toy
+from right_config import problems
 
 from msdkit.config_files import load_raw
 from msdkit.errors import ConfigError
@@ -35,6 +36,21 @@ MISTAKES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         "train.compile: weighting 'learned' takes forward-mode derivatives of the student",
     ),
 }
+
+
+DROPOUT: list[tuple[Any, str, str]] = [
+    ({"text": 0.6, "image": 0.5}, "", "the probabilities add up to 1.1 > 1"),
+    (0.6, "", "the probabilities add up to"),
+    ({"txt": 0.1}, ".txt", "no modality 'txt'. Did you mean 'text'? It has: image, text"),
+]
+
+
+@pytest.mark.parametrize(("dropout", "key", "message"), DROPOUT)
+def test_dropout_that_cannot_be(check: Any, dropout: Any, key: str, message: str) -> None:
+    found = problems(check({"train": {"modality_dropout": dropout}}))
+    path = f"train.modality_dropout{key}"
+    assert set(found) == {path}
+    assert found[path].startswith(message)
 
 
 def checked(tmp_path: Path, train: dict[str, Any], changes: dict[str, Any]) -> None:

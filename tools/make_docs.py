@@ -1,6 +1,6 @@
 """Writes docs/losses.md and docs/weightings.md from what losses and weightings say of themselves.
 
-`python tools/make_docs.py`, or `make docs`.
+`python tools/make_docs.py`, which `make docs` calls before it builds the site.
 """
 
 from __future__ import annotations
@@ -8,11 +8,12 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from msdkit.builtin import BUILTIN
+from msdkit.checkpoint import write_text
 from msdkit.declarations import loss_needs, losses_kind
 from msdkit.registry import LOSSES, REGISTRIES, WEIGHTINGS
 from msdkit.schema import describe
@@ -94,7 +95,7 @@ def paragraphs(cls: type) -> dict[str, str]:
         if colon and label in LABELS:
             parts[label] = body.strip()
         else:
-            meaning.append(_joined(text))
+            meaning.append(joined(text))
     return {**parts, "Meaning": "\n\n".join(meaning)}
 
 
@@ -117,9 +118,11 @@ def losses_page() -> str:
 def weightings_page() -> str:
     """docs/weightings.md"""
     names = list(BUILTIN["weightings"])
-    table = ["## Overview\n", _overview("weightings", names, "Also reads", _also_reads)]
+    overview = ["## Overview\n", _overview("weightings", names, "Also reads", _also_reads)]
     entries = [_entry("weightings", n, "Also reads", _also_reads) for n in names]
-    return "\n".join([WEIGHTINGS_INTRO, GENERATED, *table, "## Weightings one by one\n", *entries])
+    return "\n".join(
+        [WEIGHTINGS_INTRO, GENERATED, *overview, "## Weightings one by one\n", *entries]
+    )
 
 
 PAGES = {"losses.md": losses_page, "weightings.md": weightings_page}
@@ -129,8 +132,8 @@ def _overview(kind: str, names: list[str], column: str, reads: Any) -> str:
     rows = [("Name", "In one line", "Task kinds", column)]
     for name in names:
         about = paragraphs(REGISTRIES[kind].get(name))[""].rstrip(".")
-        rows.append((f"[`{name}`](#{name})", about, _kinds(kind, name), reads(name)))
-    return _table(rows)
+        rows.append((f"[`{name}`](#{name})", about, kinds_of(kind, name), reads(name)))
+    return table(rows)
 
 
 def _entry(kind: str, name: str, column: str, reads: Any) -> str:
@@ -138,42 +141,44 @@ def _entry(kind: str, name: str, column: str, reads: Any) -> str:
     facts = {
         "Reduction": _sentence(parts.get("Reduction", "")),
         "When to use it": _sentence(parts.get("When", "")),
-        "Task kinds": _kinds(kind, name),
+        "Task kinds": kinds_of(kind, name),
         column: reads(name),
         "Source": parts.get("Source", ""),
     }
-    lines = [f"- **{k}:** {_linked(_joined(v))}" for k, v in facts.items() if v]
+    lines = [f"- **{k}:** {linked(joined(v))}" for k, v in facts.items() if v]
     blocks = [
         f"### {name}",
         f"**{parts['']}**",
         f"```text\n{parts.get('Formula')}\n```",
         parts["Meaning"],
-        _parameters(kind, name),
+        parameter_table(REGISTRIES[kind].parameters(name)),
         "\n".join(lines),
     ]
     return "\n\n".join(filter(None, blocks)) + "\n"
 
 
-def _parameters(kind: str, name: str) -> str:
-    rows = [("Parameter", "Accepts", "Default")]
-    for key, p in REGISTRIES[kind].parameters(name).items():
-        default = "required" if p.default is p.empty else f"`{_yaml(p.default)}`"
-        rows.append((f"`{key}`", _accepted(p.annotation), default))
-    return _table(rows).rstrip() if len(rows) > 1 else "No parameters."
+def parameter_table(parameters: Mapping[str, inspect.Parameter], head: str = "Parameter") -> str:
+    """What a config may set, with what is accepted and the default."""
+    rows = [(head, "Accepts", "Default")]
+    for key, p in parameters.items():
+        default = "required" if p.default is p.empty else f"`{yaml_value(p.default)}`"
+        rows.append((f"`{key}`", accepted(p.annotation), default))
+    return table(rows).rstrip() if parameters else "No parameters."
 
 
-def _accepted(annotation: Any) -> str:
+def accepted(annotation: Any) -> str:
     """An annotation as `msdkit list` describes it, set for reading."""
     text = describe(annotation).replace(">=", "≥").replace("<=", "≤")
     return re.sub(r"'(\w+)'", r"`\1`", text)
 
 
-def _yaml(value: Any) -> str:
+def yaml_value(value: Any) -> str:
     """A default as a config would have it."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _kinds(kind: str, name: str) -> str:
+def kinds_of(kind: str, name: str) -> str:
+    """The task kinds that a plugin serves."""
     kinds = getattr(REGISTRIES[kind].get(name), "task_kinds", TASKS)
     return "all" if set(kinds) == set(TASKS) else ", ".join(k for k in TASKS if k in kinds)
 
@@ -202,12 +207,13 @@ def _also_reads(name: str) -> str:
     return ", ".join(what for what, true in asks.items() if true) or "–"
 
 
-def _table(rows: Sequence[tuple[str, ...]]) -> str:
+def table(rows: Sequence[tuple[str, ...]]) -> str:
+    """Rows as Markdown, the first as their head."""
     head, *body = [f"| {' | '.join(row)} |" for row in rows]
     return "\n".join([head, "|---" * len(rows[0]) + "|", *body]) + "\n"
 
 
-def _joined(text: str) -> str:
+def joined(text: str) -> str:
     """A paragraph on one line."""
     return " ".join(text.split())
 
@@ -216,24 +222,17 @@ def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _linked(text: str) -> str:
+def linked(text: str) -> str:
     """Papers on arXiv as links."""
     link = r"[arXiv \1](https://arxiv.org/abs/\1)"
     return re.sub(r"arXiv (\d{4}\.\d{4,5})", link, text)
-
-
-def write(path: Path, text: str) -> None:
-    """The whole file or nothing of it."""
-    made = path.with_name(f".{path.name}.partial")
-    made.write_text(text, encoding="utf-8")
-    made.replace(path)
 
 
 def main() -> None:
     """Write every page."""
     DOCS.mkdir(exist_ok=True)
     for name, page in PAGES.items():
-        write(DOCS / name, page())
+        write_text(DOCS / name, page())
         print(f"wrote {DOCS / name}")
 
 
