@@ -26,7 +26,6 @@ version = release = metadata.version("msdkit")
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
 exclude_patterns = ["results/*.json"]
-suppress_warnings = ["toc.empty_glob"]  # results of studies that are yet to be made
 
 html_theme = "furo"
 html_title = "msdkit"
@@ -41,6 +40,7 @@ myst_heading_anchors = 4
 nb_execution_mode = "auto"  # a notebook without outputs is executed
 nb_execution_timeout = 900  # seconds a cell: a busy machine must not end it
 nb_execution_raise_on_error = True
+nb_output_stderr = "remove"  # warnings of the machine that builds
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"

@@ -261,14 +261,19 @@ def predict_file(folder: Path, file: Path, views: list[str] | None = None) -> li
     return lines
 
 
+def check_config(experiment: Experiment) -> None:
+    """ConfigError when the folder holds the run of another config; nothing else is read."""
+    folder = experiment.folder
+    if (folder / CONFIG).exists() and (other := differences(experiment.config, folder)):
+        raise ConfigError(f"run_dir {folder} belongs to another config ({other}); {ANOTHER}")
+
+
 def _check_owner(experiment: Experiment) -> None:
     """ConfigError when the folder holds the run of another config, of other data or teacher."""
     folder = experiment.folder
     if not (folder / CONFIG).exists():
         return
-    other = differences(experiment.config, folder)
-    if other:
-        raise ConfigError(f"run_dir {folder} belongs to another config ({other}); {ANOTHER}")
+    check_config(experiment)
     held, now = json.loads((folder / INPUTS).read_text(encoding="utf-8")), experiment.provenance()
     changed = [what for what in now if now[what] != held[what]]
     if changed:

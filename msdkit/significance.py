@@ -119,7 +119,8 @@ def permuted(ours: Sequence[Answers], theirs: Sequence[Answers], seed: int = 0) 
     for size in _portions(count, ours[0].times):
         swap = torch.from_numpy(draw.random((size, count)) < 0.5)
         found = _difference(ours, theirs, swap)
-        extreme += int((found.abs() >= observed.abs() - 1e-12).sum())
+        # "Not below", so that what is no number is no evidence
+        extreme += int((~(found.abs() < observed.abs() - 1e-12)).sum())
     return extreme / (ours[0].times + 1)
 
 

@@ -10,28 +10,30 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from msdkit import parallel
 from msdkit.checkpoint import write_text
 from msdkit.config import ExperimentConfig
 from msdkit.config_files import YAML, load_raw
 from msdkit.declarations import teacher_nodes
 from msdkit.errors import ConfigError, listing
 from msdkit.experiment import Experiment
-from msdkit.parallel import is_main
-from msdkit.runs import Kept, finished
+from msdkit.runs import Kept, check_config, finished
 from msdkit.study_summary import summarise
 from msdkit.tables import markdown, study_tables
 from msdkit.validation import listed, validate
 from msdkit.work import Job, teacher_jobs, work_through
 
 SUMMARY, MATRIX, LOGS = "compare.json", "study.json", "logs"
+TEACHER = "teacher"  # what it is called among methods
 
 
 @dataclass(frozen=True)
 class Study:
-    """One data set's part of a comparison: {method: its config for each seed}."""
+    """One data set's part of a comparison: {method: its files}, {method: its config per seed}."""
 
     name: str
     folder: Path
+    files: dict[str, list[str]]
     methods: dict[str, list[ExperimentConfig]]
 
 
@@ -74,6 +76,9 @@ def compare(
     for name, value, least in (("--seeds", seeds, 1), ("--jobs", jobs, 1), ("--trials", trials, 0)):
         if value < least:
             raise ConfigError(f"{name}: expected {least} or more, got {value}")
+    parallel.join()
+    if parallel.world() > 1:
+        raise ConfigError("compare shares its runs itself: start it alone, with --jobs")
     files = [*configs, *(file for name in methods for file in named("methods", name))]
     asked = Asked(overrides, seeds, trials, out, tiny)
     data = [file for name in datasets for file in named("datasets", name)]
@@ -81,6 +86,9 @@ def compare(
     studies = studies or [_planned(files, bases, asked, None)]
     _check_names("datasets", [study.name for study in studies])
     baselines = [_baseline(study, baseline) for study in studies]
+    if trials:  # it trains, so all that is asked for is known to be right by now
+        studies = [_tuned(study, asked) for study in studies]
+    _check_folders(studies, tiny)
     work_through(_jobs(studies, tiny), processes=jobs, logs=out / LOGS, tiny=tiny)
     found, kept = {}, Kept()
     for study, base in zip(studies, baselines, strict=True):
@@ -89,11 +97,12 @@ def compare(
             for name, planned in study.methods.items()
         }
         found[study.name] = summarise(runs, base, study.name)
-    if is_main():
-        for study in studies:
-            _write(found[study.name], study.folder)
-        if data:
-            write_text(out / MATRIX, json.dumps({"datasets": list(found)}, indent=1))
+    for study in studies:
+        _write(found[study.name], study.folder)
+    if data:
+        write_text(out / MATRIX, json.dumps({"datasets": list(found)}, indent=1))
+    else:
+        (out / MATRIX).unlink(missing_ok=True)  # a report would show the matrix that was here
     return found
 
 
@@ -124,25 +133,26 @@ def _check_names(what: str, names: Sequence[str]) -> None:
 
 
 def _planned(files: Sequence[str], bases: Sequence[str], asked: Asked, name: str | None) -> Study:
-    """All configs of a data set, checked before any runs. Tuning trains, if it is asked for."""
+    """All configs of a data set, checked before any runs."""
     if not files:
         raise ConfigError("compare needs at least one method")
     _check_names("configs", [Path(file).stem for file in files])
     folder = asked.out / name if name else asked.out
-    methods = {}
-    for file in files:
-        method = Path(file).stem
-        checked = [_config([*bases, file], asked, i, folder / method) for i in range(asked.seeds)]
-        methods[method] = checked
-    _check_comparable({method: planned[0] for method, planned in methods.items()})
-    first = next(iter(methods.values()))[0]
+    merged = {Path(file).stem: [*bases, file] for file in files}
+    if TEACHER in merged:
+        raise ConfigError(f"a method cannot be called '{TEACHER}': tables call the teacher so")
+    methods = {
+        method: [_config(layers, asked, i, folder / method) for i in range(asked.seeds)]
+        for method, layers in merged.items()
+    }
+    heads = {method: planned[0] for method, planned in methods.items()}
+    _check_comparable(heads)
+    first = next(iter(heads.values()))
     _check_labels(first, asked.tiny)
-    if asked.trials:
-        methods = {
-            Path(file).stem: _tuned([*bases, file], asked, folder / Path(file).stem)
-            for file in files
-        }
-    return Study(name or first.dataset["name"], folder, methods)
+    still = [method for method, config in heads.items() if not config.sweep]
+    if asked.trials and still:
+        raise ConfigError(f"--trials: nothing to tune, as `sweep` is missing: {listing(still)}")
+    return Study(name or first.dataset["name"], folder, merged, methods)
 
 
 def _config(
@@ -159,7 +169,13 @@ def _config(
     return replace(config, run_dir=str(folder / f"seed{seed}"))
 
 
-def _tuned(files: Sequence[str], asked: Asked, folder: Path) -> list[ExperimentConfig]:
+def _tuned(study: Study, asked: Asked) -> Study:
+    """The study with tuned methods."""
+    found = {m: _best(files, asked, study.folder / m) for m, files in study.files.items()}
+    return replace(study, methods=found)
+
+
+def _best(files: Sequence[str], asked: Asked, folder: Path) -> list[ExperimentConfig]:
     """A method's configs with what its sweep on val found best; each method has as many trials."""
     from msdkit.sweep import sweep
 
@@ -188,6 +204,13 @@ def _check_labels(config: ExperimentConfig, tiny: bool) -> None:
     last = experiment.evaluated[-1]
     if experiment.raw(last).labels is None:
         raise ConfigError(f"a comparison needs labels, and split '{last}' has none")
+
+
+def _check_folders(studies: Sequence[Study], tiny: bool) -> None:
+    """ConfigError for a run folder of another config, before hours of training."""
+    for study in studies:
+        for config in (c for planned in study.methods.values() for c in planned):
+            check_config(Experiment(config, tiny=tiny))
 
 
 def _baseline(study: Study, given: str | None) -> str:

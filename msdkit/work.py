@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -109,9 +110,11 @@ class _Worker:
             console().print(f"── {job.title}")
             try:
                 run(job.config, tiny=self.tiny, kept=self.kept)
-            except MsdkitError as error:
-                console().print(f"{job.title}: {error}")
-                self.failed[job.title] = str(error)
+            except Exception as error:  # whatever a plugin or torch raises: the others remain
+                known = isinstance(error, MsdkitError)
+                why = str(error) if known else f"{type(error).__name__}: {error}"
+                console().print(f"{job.title}: {why if known else traceback.format_exc()}")
+                self.failed[job.title] = why
         return True
 
 
@@ -130,28 +133,31 @@ def _in_parallel(jobs: Sequence[Job], processes: int, logs: Path, tiny: bool) ->
         for worker in workers:
             worker.start()
     console().print(f"{processes} processes; each tells what it does in {logs}")
-    _watch(jobs, workers)
-    failed: dict[str, str] = {}
-    while not told.empty():
-        failed |= told.get()
+    failed = _watch(jobs, workers, told)
     dead = [f for f, w in zip(files, workers, strict=True) if w.exitcode]
     why = f"a process died; its last words are in {', '.join(map(str, dead))}"
     lost = {j.title: why for j in jobs if dead and not j.finished and j.title not in failed}
     return {**failed, **lost}
 
 
-def _watch(jobs: Sequence[Job], workers: Sequence[Any]) -> None:
-    """Show how many runs are finished until the workers end."""
+def _watch(jobs: Sequence[Job], workers: Sequence[Any], told: Any) -> dict[str, str]:
+    """Show how many runs are finished until the workers end; what they told of those that failed.
+
+    Who tells much waits until it is read, so it is read while they live.
+    """
+    failed: dict[str, str] = {}
     done = sum(job.finished for job in jobs)
     with bar(len(jobs), "runs", "runs", done) as advance:
         while True:
             alive = any(worker.is_alive() for worker in workers)
+            while not told.empty():
+                failed |= told.get()
             now = sum(job.finished for job in jobs)
             if now > done:
                 advance(now - done)
                 done = now
             if not alive:
-                return
+                return failed
             time.sleep(POLL)
 
 

@@ -78,8 +78,9 @@ def folder(fake_packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
         patch.setenv("MSDKIT_CACHE", str(fake_packages))
         patch.setenv("MSDKIT_DATA", str(made / "data"))
         patch.chdir(made)
-        for same in ("costs", "environment"):  # as slow for any config
+        for same in ("costs", "environment"):  # as slow for any config, and so is the report
             patch.setattr(runs, same, lambda *_: {})
+        patch.setattr("msdkit.report.write_report", lambda *_, **__: None)
         for dataset, write in RELEASED.items():
             write(made / "data" / dataset)
         yield made

@@ -79,6 +79,16 @@ def test_equal_methods_are_exchangeable() -> None:
     assert permuted(run, run) == 1
 
 
+def test_what_is_no_number_is_no_evidence() -> None:
+    class Never:
+        count, times = 4, 20
+
+        def mixed(self, other: object, swap: torch.Tensor) -> torch.Tensor:
+            return torch.full((len(swap),), torch.nan)
+
+    assert permuted([Never()], [Never()]) == 1
+
+
 def test_the_interval_has_the_binomial_width() -> None:
     run = hits([1] * 300 + [0] * 100)
     found = resampled([run])

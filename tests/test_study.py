@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 import toy
 
+from msdkit import work
 from msdkit.errors import ConfigError, MsdkitError
 from msdkit.study import compare
 from msdkit.study_summary import summarise
@@ -152,6 +155,11 @@ def test_what_compare_refuses(tmp_path: Path, own_cache: Path) -> None:
         compare([one], baseline="kd", out=out)
     with pytest.raises(ConfigError, match=r"train\.epochs: expected int > 0"):
         compare([one, bad], out=out)  # before anything runs
+    with pytest.raises(ConfigError, match="--trials: nothing to tune, as `sweep` is missing: one"):
+        compare([one], trials=2, out=out)
+    teacher = str(toy.write(tmp_path / "teacher.yaml", toy.PLAIN))
+    with pytest.raises(ConfigError, match="a method cannot be called 'teacher'"):
+        compare([one, teacher], out=out)
     assert not out.exists()
 
 
@@ -165,6 +173,8 @@ def files(tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> d
 
 def test_differences_start_from_the_named_baseline(tmp_path: Path, files: dict[str, str]) -> None:
     methods, out = [files["wide"], files["narrow"]], tmp_path / "out"
+    out.mkdir()
+    (out / "study.json").write_text("{}")  # of a matrix before; a report would read it
     (found,) = compare(
         methods, [files["base"]], ["seed=9"], baseline="narrow", out=out, tiny=True
     ).values()
@@ -173,6 +183,17 @@ def test_differences_start_from_the_named_baseline(tmp_path: Path, files: dict[s
     table = (out / "compare.csv").read_text().splitlines()
     assert table[0] == "method,seed,view,metric,value"
     assert len(table) == 1 + 2 * 3 * 2
+    assert not (out / "study.json").exists()
+
+
+def test_runs_of_another_config_are_told_before_any_run(
+    tmp_path: Path, files: dict[str, str]
+) -> None:
+    out, both = tmp_path / "out", [files["narrow"], files["wide"]]
+    compare([files["wide"]], [files["base"]], out=out, tiny=True)
+    with pytest.raises(ConfigError, match=r"wide/seed0 belongs to another config \(train\.lr"):
+        compare(both, [files["base"]], ["train.lr=0.5"], out=out, tiny=True)
+    assert not (out / "narrow").exists()
 
 
 def test_a_matrix_by_several_processes(tmp_path: Path, files: dict[str, str]) -> None:
@@ -210,3 +231,32 @@ def test_a_run_that_fails_stops_no_other(tmp_path: Path, files: dict[str, str]) 
     with pytest.raises(MsdkitError, match=r"1 of 3 runs did not finish:\n  bad, seed 0: "):
         compare([bad, files["wide"]], [files["base"]], out=out, tiny=True)
     assert (out / "wide" / "seed0" / "results.json").exists()
+
+
+def test_whatever_a_run_raises_stops_no_other(
+    tmp_path: Path, files: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+
+    def run(config: Any, **_: Any) -> None:
+        made.append(Path(config.run_dir).parent.name)
+        if made[-1] == "narrow":
+            raise RuntimeError("out of memory")
+        (Path(config.run_dir) / "results.json").touch()
+
+    monkeypatch.setattr(work, "run", run)
+    with pytest.raises(MsdkitError, match="narrow, seed 0: RuntimeError: out of memory"):
+        compare([files["narrow"], files["wide"]], [files["base"]], out=tmp_path / "out", tiny=True)
+    assert made == ["narrow", "wide"]
+
+
+def test_processes_that_tell_much_are_read_while_they_live(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """More than a pipe holds: its writer ends when all is read."""
+    monkeypatch.setattr(work, "POLL", 0.01)
+    told = multiprocessing.get_context("spawn").SimpleQueue()
+    failed = {f"run {i}": "why " * 100 for i in range(1000)}
+    worker = threading.Thread(target=told.put, args=(failed,), daemon=True)
+    worker.start()
+    assert work._watch([], [worker], told) == failed

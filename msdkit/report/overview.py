@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -82,21 +83,21 @@ def _compute(subject: Subject, look: Styles) -> Chart:
         if TEACHER in run.results["cost"]:
             found["inference"][TEACHER] = run.results["cost"][TEACHER]["flops_per_example"]
     units = {"training": "examples read in training", "inference": "FLOPs per example"}
-    panels = {
-        title: _pareto(
-            {name: (x, measured[name]) for name, x in xs.items() if name in measured and x},
-            look,
-            units[title],
-            subject.metric,
-        )
+    points = {
+        title: {name: (x, measured[name]) for name, x in xs.items() if name in measured and x}
         for title, xs in found.items()
-        if measured
     }
+    panels = {
+        title: _pareto(some, look, units[title], subject.metric)
+        for title, some in points.items()
+        if some
+    }
+    better = "Up" if higher_is_better(subject.metric) else "Down"
     return Chart(
         "compute",
         "Score against compute",
-        "Up and to the left is better; the dotted line joins the models that no other beats with "
-        "as little compute, and whiskers are one sd over seeds.",
+        f"{better} and to the left is better; the dotted line joins the models that no other beats "
+        "with as little compute, and whiskers are one sd over seeds.",
         panels,
     )
 
@@ -200,12 +201,12 @@ def matrix(subjects: Sequence[Subject]) -> Chart:
         for row in cells
     ]
     text = [["" if d is None else _cell(d) for d in row] for row in cells]
-    limit = max((abs(v) for row in z for v in row if v is not None), default=0) or 1
+    limit = max((abs(v) for row in z for v in row if v is not None and v == v), default=0) or 1
     trace = {
         "type": "heatmap",
         "x": [plain(row).replace(" (", "<br>(") for row in rows],
         "y": [plain(method) for method in methods],
-        "z": [[None if v is None else float(f"{v:.4g}") for v in row] for row in z],
+        "z": [short(math.nan if v is None else v for v in row) for row in z],
         "text": text,
         "texttemplate": "%{text}",
         "hovertemplate": "%{y} on %{x}: %{text}<extra></extra>",

@@ -10,6 +10,7 @@ from typing import Any
 
 from msdkit.declarations import declared
 from msdkit.errors import ConfigError, DataError
+from msdkit.evaluation import metric_name
 from msdkit.registry import load_entry_points, load_plugins
 from msdkit.report.material import with_data
 from msdkit.report.predictions import read_predictions
@@ -115,6 +116,12 @@ def _subject(source: Source, tiny: bool) -> Subject:
                 f"{first.folder} and {run.folder} answered different examples or classes, "
                 f"so they make no report together"
             )
+        if _measured(run.results) != _measured(results):
+            raise ConfigError(
+                f"{first.folder} and {run.folder} are measured differently, by "
+                f"{', '.join(_measured(results))} and {', '.join(_measured(run.results))}, so they "
+                "make no report together"
+            )
     modalities, task = declared(results["config"]["dataset"])
     views = list(dict.fromkeys(view for run in runs for view in run.logits))
     subject = Subject(
@@ -143,6 +150,11 @@ def _run(folder: Path) -> tuple[Run, list[str], Any]:
     log, weights = _lines(folder / METRICS_LOG), _lines(folder / WEIGHTS)
     seed = results["config"]["seed"]
     return Run(folder, seed, results, answers.logits, log, weights), answers.ids, answers.labels
+
+
+def _measured(results: Mapping[str, Any]) -> list[str]:
+    """The names of the metrics, the one that decides first."""
+    return [results["metric"], *map(metric_name, results["metrics"])]
 
 
 def _split(results: Mapping[str, Any]) -> str:

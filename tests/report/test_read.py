@@ -259,3 +259,9 @@ def test_a_run_ends_with_its_report(
     monkeypatch.setattr(page, "write", broken)
     assert toy.main("run", config, "--tiny") == 2  # the results are shown all the same
     assert "run folder:" in capsys.readouterr().out
+
+
+def test_runs_measured_differently_make_no_report_together(studied: Path, tmp_path: Path) -> None:
+    other = copied(studied / "msd/seed0", tmp_path / "msd/seed0", metrics=["macro_f1", "accuracy"])
+    with pytest.raises(ConfigError, match="measured differently, by accuracy, accuracy, macro_f1"):
+        read([studied / "kd/seed0", other])
