@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import lru_cache
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +78,6 @@ def load_raw(
 
 
 def _read(path: Path, above: tuple[Path, ...]) -> list[Layer]:
-    from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
 
@@ -86,8 +87,7 @@ def _read(path: Path, above: tuple[Path, ...]) -> list[Layer]:
         by = f" (named by `base` of {above[-1]})" if above else ""
         raise ConfigError(f"config file {path} does not exist{by}")
     try:
-        loaded = OmegaConf.load(path)
-        values = OmegaConf.to_container(loaded, resolve=False)
+        values = _parsed(path.read_text(encoding="utf-8"))
     except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:
         raise ConfigError(f"{path}: not a YAML config: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
@@ -100,6 +100,14 @@ def _read(path: Path, above: tuple[Path, ...]) -> list[Layer]:
     chain = (*above, path.resolve())
     layers = [layer for b in bases for layer in _read(path.parent / str(b), chain)]
     return [*layers, Layer(str(path), path.parent, values)]
+
+
+@lru_cache(maxsize=256)
+def _parsed(text: str) -> Any:
+    """What a file says, as it stands there: a teacher's config is read several times in a run."""
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_container(OmegaConf.load(StringIO(text)), resolve=False)
 
 
 def _localise(values: Node, folder: Path) -> Node:
@@ -224,12 +232,13 @@ def _interpolate(values: Node) -> Node:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    if "${" not in repr(values):  # as in most
+    text = repr(values)
+    if "${" not in text:  # as in most
         return values
-    config = OmegaConf.create({"seed": 0, **values})  # `${seed}` may be named where none is set
-    for resolver in re.findall(r"\$\{\s*([\w.]+)\s*:", OmegaConf.to_yaml(config)):
+    for resolver in re.findall(r"\$\{\s*([\w.]+)\s*:", text):
         if resolver != "oc.env":
             raise ConfigError(f"resolver '{resolver}' is not allowed; accepted: oc.env, ${{here}}")
+    config = OmegaConf.create({"seed": 0, **values})  # `${seed}` may be named where none is set
     try:
         resolved = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:

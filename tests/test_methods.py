@@ -75,6 +75,20 @@ def test_the_refusals_are_of_shipped_methods() -> None:
     assert set(REFUSED) <= set(EACH)
 
 
+@pytest.mark.parametrize(("method", "kind"), REFUSED, ids=str)
+def test_a_method_is_refused(
+    bases: Path, method: str, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = configs(bases, method, kind)
+    before = sorted(bases.rglob("*"))
+    for command in (["check"], ["run", "--tiny"]):
+        assert toy.main(*command, *files) != 0
+        said = capsys.readouterr().err
+        assert "1 problem in the config" in said
+        assert REFUSED[method, kind] in " ".join(said.split())
+    assert sorted(bases.rglob("*")) == before
+
+
 @pytest.mark.parametrize(("method", "kind"), FINE, ids=str)
 def test_a_method_trains(bases: Path, method: str, kind: str) -> None:
     folder = bases / "runs" / kind / method
@@ -91,17 +105,3 @@ def test_a_method_trains(bases: Path, method: str, kind: str) -> None:
         whole = term["name"] == "interaction"
         wanted = VIEWS[:1] if whole else term.get("views") or VIEWS
         assert {v for v in VIEWS if step.get(f"distill/{term['name']}/{v}")} == set(wanted)
-
-
-@pytest.mark.parametrize(("method", "kind"), REFUSED, ids=str)
-def test_a_method_is_refused(
-    bases: Path, method: str, kind: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    files = configs(bases, method, kind)
-    before = sorted(bases.rglob("*"))
-    for command in (["check"], ["run", "--tiny"]):
-        assert toy.main(*command, *files) != 0
-        said = capsys.readouterr().err
-        assert "1 problem in the config" in said
-        assert REFUSED[method, kind] in " ".join(said.split())
-    assert sorted(bases.rglob("*")) == before

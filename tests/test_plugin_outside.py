@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import apart
 import pytest
 import toy
 
@@ -97,9 +98,8 @@ def test_a_plugin_trains_without_a_change_to_msdkit(
     (home / "student.yaml").write_text(STUDENT)
     monkeypatch.chdir(tmp_path)
     assert toy.main("config=elsewhere/teacher.yaml") == 0
-    student_config = "config=elsewhere/student.yaml"
-    done = toy.program(student_config, cache=tmp_path / "cache", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    student = ["config=elsewhere/student.yaml"]
+    assert apart.ended(apart.program, student, tmp_path / "cache", tmp_path) == 0
     runs = tmp_path / "runs" / "sounds"
     teacher, student = (
         json.loads((runs / name / "seed0" / "results.json").read_text())

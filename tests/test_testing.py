@@ -211,7 +211,7 @@ RELEASED: dict[str, Any] = {
 
 @pytest.mark.parametrize("name", list(DATASETS))
 def test_datasets(name, fake_emoji, tmp_path):
-    if name.startswith("emoji_"):
+    if name.startswith("emoji_") or name == "planted":
         parameters: dict[str, Any] = {"train_size": 60, "eval_size": 20}
         check_dataset(DATASETS.get(name), **parameters)
         check_dataset(DATASETS.build({"name": name, **parameters}, split="val"))

@@ -47,8 +47,11 @@ class Build:
             assets.prefetch(self.packages)
             target.parent.mkdir(parents=True, exist_ok=True)
             with file_lock(str(target)):  # processes that start together build it once
-                if not target.exists():
-                    self._write(target, write)
+                try:
+                    if not target.exists():
+                        self._write(target, write)
+                finally:  # who still waits for this file finds the data, or builds them
+                    Path(f"{target}.lock").unlink(missing_ok=True)
         self._check(target)
         return target.resolve()
 
