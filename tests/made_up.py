@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,6 +16,8 @@ from msdkit.types import Example, Modality, Task
 
 VIEWS = ["multimodal", "text", "image", "audio"]
 WORDS = ["red", "green", "blue", "grey", "round"]
+ANSWERS = ["no", "yes"]
+COST = {"parameters": 1500, "parameters_encoders": 0, "flops_per_example": 2e6}
 HOSTILE = "</script><script>hacked = 1</script><img src=x onerror='hacked = 1'>"
 
 
@@ -141,3 +144,34 @@ def softmax(logits: Any) -> np.ndarray:
     """[..., C] -> [..., C]"""
     shares = np.exp(np.asarray(logits))
     return shares / shares.sum(-1, keepdims=True)
+
+
+def finished(
+    folder: Path, right: np.ndarray, labelled: bool = True, teacher: bool = False
+) -> dict[str, Any]:
+    """A run whose answers are right or wrong as given; the labels alternate."""
+    folder.mkdir(parents=True)
+    lines = []
+    for i, hit in enumerate(right):
+        label = i % 2
+        shares = [0.1, 0.9] if label == hit else [0.9, 0.1]
+        row = {"id": str(i), "probabilities": {"multimodal": shares, "text": shares}}
+        lines.append(json.dumps({**row, "label": ANSWERS[label] if labelled else None}))
+    (folder / "predictions.jsonl").write_text("\n".join(lines))
+    views = {v: {"accuracy": float(np.mean(right))} for v in ("multimodal", "text")}
+    found = {
+        "student": views,
+        **({"teacher": views, "agreement": {"multimodal": 1.0}} if teacher else {}),
+    }
+    costs = {"student": {**COST, "examples_per_second": 10.0}}
+    if teacher:
+        costs["teacher"] = {**costs["student"], "parameters": 9_000_000}
+    return {
+        "run_dir": str(folder),
+        "task": "single_label",
+        "label_names": ANSWERS,
+        "metric": "accuracy",
+        "metrics": ["accuracy"],
+        "splits": {"val": found, "test": found},
+        "cost": costs,
+    }

@@ -11,46 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 import toy
+from made_up import finished
 
 from msdkit import work
 from msdkit.errors import ConfigError, MsdkitError
 from msdkit.study import compare
 from msdkit.study_summary import summarise
 from msdkit.tables import figure, spread, study_tables
-
-NAMES = ["no", "yes"]
-COST = {"parameters": 1500, "parameters_encoders": 0, "flops_per_example": 2e6}
-
-
-def finished(
-    folder: Path, right: np.ndarray, labelled: bool = True, teacher: bool = False
-) -> dict[str, Any]:
-    """A run whose answers are right or wrong as given; the labels alternate."""
-    folder.mkdir(parents=True)
-    lines = []
-    for i, hit in enumerate(right):
-        label = i % 2
-        shares = [0.1, 0.9] if label == hit else [0.9, 0.1]
-        row = {"id": str(i), "probabilities": {"multimodal": shares, "text": shares}}
-        lines.append(json.dumps({**row, "label": NAMES[label] if labelled else None}))
-    (folder / "predictions.jsonl").write_text("\n".join(lines))
-    views = {v: {"accuracy": float(np.mean(right))} for v in ("multimodal", "text")}
-    found = {
-        "student": views,
-        **({"teacher": views, "agreement": {"multimodal": 1.0}} if teacher else {}),
-    }
-    costs = {"student": {**COST, "examples_per_second": 10.0}}
-    if teacher:
-        costs["teacher"] = {**costs["student"], "parameters": 9_000_000}
-    return {
-        "run_dir": str(folder),
-        "task": "single_label",
-        "label_names": NAMES,
-        "metric": "accuracy",
-        "metrics": ["accuracy"],
-        "splits": {"val": found, "test": found},
-        "cost": costs,
-    }
 
 
 def difference(tmp_path: Path, **runs: list[np.ndarray]) -> dict[str, Any]:
