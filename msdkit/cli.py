@@ -184,7 +184,9 @@ def compare(
         list[str] | None, typer.Option("--base", help="Config merged beneath each; repeatable.")
     ] = None,
     seeds: Annotated[int, typer.Option(help="Runs of each method: seeds 0, 1, ….")] = 1,
-    jobs: Annotated[int, typer.Option(help="Processes that share the runs.")] = 1,
+    jobs: Annotated[
+        int, typer.Option(help="Processes that share the runs (a tuning has one).")
+    ] = 1,
     trials: Annotated[
         int, typer.Option(help="Tune each method first, on val, by a sweep of so many trials.")
     ] = 0,

@@ -166,10 +166,14 @@ def verdict(d: Mapping[str, Any], seeds: int) -> str:
     return ("higher" if d["mean"] > 0 else "lower") + (" in this seed" if seeds == 1 else "")
 
 
+def signed(*numbers: float) -> list[str]:
+    """Differences, all in one form that shows the largest."""
+    digits = "+.3g" if 0 < max(map(abs, numbers)) < 0.001 else "+.3f"
+    return [f"{number:{digits}}" for number in numbers]
+
+
 def _difference_cells(d: Mapping[str, Any], seeds: int) -> list[str]:
-    numbers = [d["mean"], d["low"], d["high"]]
-    digits = "+.3g" if max(map(abs, numbers)) < 0.001 else "+.3f"  # one form for the three
-    mean, low, high = (f"{number:{digits}}" for number in numbers)
+    mean, low, high = signed(d["mean"], d["low"], d["high"])
     p = f"{d['p_holm']:.3f}" if d["p_holm"] >= 0.001 else "< 0.001"
     return [d["method"], d["view"], d["metric"], mean, f"[{low}, {high}]", p, verdict(d, seeds)]
 

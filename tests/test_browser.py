@@ -38,7 +38,7 @@ def subjects(tmp_path_factory: pytest.TempPathFactory) -> list[Subject]:
 def address(subjects: list[Subject], tmp_path_factory: pytest.TempPathFactory) -> str:
     """The report as a file."""
     look = styles(dict.fromkeys(m.name for m in subjects[0].methods))
-    parts = [Part(s, look, f"data-{i}-{s.name}") for i, s in enumerate(subjects)]
+    parts = [Part(s, look, f"data-{i}-{s.name}", 0) for i, s in enumerate(subjects)]
     path = tmp_path_factory.mktemp("report") / "report.html"
     path.write_text(page(parts, None, "Made up"), encoding="utf-8")
     return path.as_uri()

@@ -14,16 +14,19 @@ from msdkit.report.example_columns import Rows, kept_width
 from msdkit.report.subject import TEACHER, Method, Subject
 from msdkit.report.thumbnails import Pictures, inputs
 
-MOST = 2000  # examples that one page shows
+MOST = 2000  # examples of a browser that stay fluent
+PAGE = 6000  # examples of all browsers of a page
 SEED = 0  # of the sample of more
 ANSWER_BYTES = 6_000_000  # of all models' answers; methods beyond it are left out, and named
 
 
-def section(subject: Subject) -> str:
-    """The browser of a subject's examples with all its data, as HTML."""
+def section(subject: Subject, beside: int = 0) -> str:
+    """The browser of a subject's examples with all its data, as HTML; `beside` others of a page."""
     from jinja2 import Environment, PackageLoader
 
-    rows, methods = sampled(len(subject.ids)), affordable(subject)
+    most = min(MOST, PAGE // (1 + beside))
+    rows = sampled(len(subject.ids), most)
+    methods = affordable(subject, len(rows))
     found = Rows(subject, rows)
     data = payload(found, methods)
     pages = Environment(
@@ -66,18 +69,18 @@ def payload(found: Rows, methods: Sequence[Method]) -> dict[str, Any]:
     }
 
 
-def sampled(count: int) -> Tensor:
+def sampled(count: int, most: int) -> Tensor:
     """int64: all rows, or a seeded sample of them, in order."""
-    if count <= MOST:
+    if count <= most:
         return torch.arange(count)
-    drawn = np.random.default_rng(SEED).choice(count, MOST, replace=False)
+    drawn = np.random.default_rng(SEED).choice(count, most, replace=False)
     return torch.from_numpy(np.sort(drawn))
 
 
-def affordable(subject: Subject) -> list[Method]:
-    """As many methods as fit into `ANSWER_BYTES`, in their order: first the two that the page
-    begins with, then the others as they stand."""
-    answers = min(len(subject.ids), MOST) * len(subject.views) * kept_width(subject)
+def affordable(subject: Subject, count: int) -> list[Method]:
+    """As many methods as fit into `ANSWER_BYTES` with `count` examples, in their order: first the
+    two that the page begins with, then the others as they stand."""
+    answers = count * len(subject.views) * kept_width(subject)
     fitting = max(2, int(ANSWER_BYTES / (answers * 4 * 4 / 3)))  # 4 bytes of each, in base64
     first = pair(subject)
     ranked = sorted(subject.methods, key=lambda method: method.name not in first)

@@ -12,7 +12,7 @@ from msdkit.report.measures import evaluated
 from msdkit.report.overview import differences, verdict
 from msdkit.report.subject import TEACHER, Method, Run, Subject
 from msdkit.run_folder import CONFIG, ENVIRONMENT
-from msdkit.tables import big, spread
+from msdkit.tables import big, signed, spread
 from msdkit.types import MULTIMODAL
 
 Config = Mapping[str, Any]
@@ -165,4 +165,5 @@ def _about(config: Config) -> str:
 
 
 def _difference(row: Mapping[str, Any]) -> str:
-    return f"{row['mean']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
+    mean, low, high = signed(row["mean"], row["low"], row["high"])
+    return f"{mean} [{low}, {high}]"

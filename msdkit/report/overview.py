@@ -25,6 +25,7 @@ from msdkit.report.charts import (
 )
 from msdkit.report.measures import higher_is_better, passes, scores
 from msdkit.report.subject import TEACHER, Run, Subject
+from msdkit.tables import signed
 from msdkit.types import MULTIMODAL
 
 Difference = Mapping[str, Any]  # a row of `differences` in compare.json
@@ -231,4 +232,4 @@ def matrix(subjects: Sequence[Subject]) -> Chart:
 
 
 def _cell(row: Difference) -> str:
-    return f"{row['mean']:+.3f}" + (" ★" if row["established"] else "")
+    return signed(row["mean"])[0] + (" ★" if row["established"] else "")

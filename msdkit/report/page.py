@@ -31,6 +31,7 @@ class Part:
     subject: Subject
     look: Styles
     id: str
+    beside: int  # other subjects on the page
 
     @property
     def facts(self) -> dict[str, str]:
@@ -50,7 +51,7 @@ class Part:
 
     @property
     def examples(self) -> str:
-        return examples.section(self.subject)
+        return examples.section(self.subject, self.beside)
 
     @property
     def charts(self) -> list[Chart]:
@@ -78,7 +79,8 @@ def write(
     """Write the report of runs, studies and matrices into the file `out`; see `msdkit.report`."""
     subjects = read(folders, tiny=tiny)
     look = styles(dict.fromkeys(m.name for subject in subjects for m in subject.methods))
-    parts = [Part(s, look, f"data-{i}-{slug(s.name)}") for i, s in enumerate(subjects)]
+    beside = len(subjects) - 1
+    parts = [Part(s, look, f"data-{i}-{slug(s.name)}", beside) for i, s in enumerate(subjects)]
     across = overview.matrix(subjects) if len(subjects) > 1 else None
     if figures is not None:
         from msdkit.report.printed import write_figures

@@ -15,7 +15,7 @@ from msdkit.checkpoint import write_text
 from msdkit.errors import MsdkitError
 from msdkit.run_folder import read_results
 from msdkit.study_summary import summarise
-from msdkit.tables import markdown, spread
+from msdkit.tables import markdown, signed, spread
 from msdkit.types import MULTIMODAL
 from projects.msd_mirror.figures import charts
 
@@ -138,7 +138,8 @@ def _differences(
 
 def _cell(d: Mapping[str, Any]) -> str:
     star = " ★" if d["established"] else ""
-    return f"{d['mean']:+.3f} [{d['low']:+.3f}, {d['high']:+.3f}]{star}"
+    mean, low, high = signed(d["mean"], d["low"], d["high"])
+    return f"{mean} [{low}, {high}]{star}"
 
 
 def _weight_table(

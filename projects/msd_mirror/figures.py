@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msdkit.report.charts import FALL, PAPER, RISE, Chart, figure, plain, short, styles
+from msdkit.tables import signed
 from msdkit.types import MULTIMODAL
 
 ROW = 26  # pixels of a method's row
@@ -50,7 +51,7 @@ def _map(found: Mapping[str, Any], view: str) -> dict[str, Any]:
 
 
 def _text(d: Mapping[str, Any]) -> str:
-    return f"{d['mean']:+.3f}" + (" ★" if d["established"] else "")
+    return signed(d["mean"])[0] + (" ★" if d["established"] else "")
 
 
 def _gains(found: Mapping[str, Any], view: str) -> dict[str, Any]:

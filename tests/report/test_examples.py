@@ -128,14 +128,14 @@ def test_what_is_not_at_hand_is_left_out(tmp_path: Path) -> None:
 def test_more_examples_than_a_page_holds_are_sampled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(examples, "MOST", 40)
+    monkeypatch.setattr(examples, "PAGE", 80)
     subject = made_up(tmp_path)
-    page = section(subject)
+    page = section(subject, 1)
     data = data_of(page)
     rows = [subject.ids.index(name) for name in data["ids"]]
     assert len(rows) == 40
     assert rows == sorted(set(rows))
-    assert page == section(subject)
+    assert page == section(subject, 1)
     assert "A sample of 40 of the\n    130 test examples" in page
     assert [text.split()[2] for text in data["inputs"]["text"]][2:] == [str(r) for r in rows][2:]
     labels = numbers(data["labels"]["classes"])

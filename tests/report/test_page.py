@@ -56,7 +56,7 @@ def studied(subject: Subject) -> Subject:
 
 
 def part(subject: Subject, place: str = "one") -> Part:
-    return Part(subject, styles(m.name for m in subject.methods), place)
+    return Part(subject, styles(m.name for m in subject.methods), place, 0)
 
 
 def panels(charts: list[Chart]) -> Iterator[dict[str, Any]]:
