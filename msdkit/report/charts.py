@@ -193,3 +193,30 @@ def course(name: str, seeds: Sequence[Mapping[float, float]], style: Style) -> l
     if len(seeds) > 1:
         drawn.insert(0, band(name, steps, values.min(0), values.max(0), style))
     return drawn
+
+
+def heat(
+    columns: Sequence[str], rows: Sequence[str], cells: Sequence[Sequence[tuple[float, str] | None]]
+) -> Figure:
+    """Values with words for each row and column; blue where they are above 0, orange below."""
+    values = [[math.nan if cell is None else cell[0] for cell in row] for row in cells]
+    limit = max((abs(v) for row in values for v in row if v == v), default=0) or 1
+    trace = {
+        "type": "heatmap",
+        "x": list(columns),
+        "y": list(rows),
+        "z": [short(row) for row in values],
+        "text": [["" if cell is None else cell[1] for cell in row] for row in cells],
+        "texttemplate": "%{text}",
+        "hovertemplate": "%{y} on %{x}: %{text}<extra></extra>",
+        "zmin": -limit,
+        "zmax": limit,
+        "colorscale": [[0, FALL], [0.5, PAPER], [1, RISE]],
+        "showscale": False,
+        "xgap": 1,
+        "ygap": 1,
+    }
+    top = {"type": "category", "side": "top", "showgrid": False}
+    left = {"type": "category", "autorange": "reversed", "showgrid": False}
+    layout = {"xaxis": top, "yaxis": left, "margin": {"b": 8, "t": 50, "l": 55, "r": 15}}
+    return figure([trace], "", "", height=58 + (ROW + 5) * len(rows), **layout)

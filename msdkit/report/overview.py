@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from msdkit.report.charts import (
-    FALL,
     INK,
-    PAPER,
-    RISE,
-    ROW,
     Chart,
     Styles,
     course,
     figure,
+    heat,
     intervals,
     plain,
     short,
@@ -98,7 +94,8 @@ def _compute(subject: Subject, look: Styles) -> Chart:
         "compute",
         "Score against compute",
         f"{better} and to the left is better; the dotted line joins the models that no other beats "
-        "with as little compute, and whiskers are one sd over seeds.",
+        "with as little compute, and whiskers are one sd over seeds. What learned weights take "
+        "themselves is not counted.",
         panels,
     )
 
@@ -195,41 +192,22 @@ def matrix(subjects: Sequence[Subject]) -> Chart:
     methods = list(dict.fromkeys(name for row in found.values() for name in row))
     known = {s.name: s for s in subjects if found[s.name]}
     goods = {name: 1 if higher_is_better(s.metric) else -1 for name, s in known.items()}
-    rows = [f"{name} ({s.metric})" for name, s in known.items()]
-    cells = [[found[name].get(method) for name in known] for method in methods]
-    z = [
-        [None if d is None else goods[n] * d["mean"] for n, d in zip(known, row, strict=True)]
-        for row in cells
-    ]
-    text = [["" if d is None else _cell(d) for d in row] for row in cells]
-    limit = max((abs(v) for row in z for v in row if v is not None and v == v), default=0) or 1
-    trace = {
-        "type": "heatmap",
-        "x": [plain(row).replace(" (", "<br>(") for row in rows],
-        "y": [plain(method) for method in methods],
-        "z": [short(math.nan if v is None else v for v in row) for row in z],
-        "text": text,
-        "texttemplate": "%{text}",
-        "hovertemplate": "%{y} on %{x}: %{text}<extra></extra>",
-        "zmin": -limit,
-        "zmax": limit,
-        "colorscale": [[0, FALL], [0.5, PAPER], [1, RISE]],
-        "showscale": False,
-        "xgap": 1,
-        "ygap": 1,
-    }
-    top = {"type": "category", "side": "top", "showgrid": False}
-    left = {"type": "category", "autorange": "reversed", "showgrid": False}
-    layout = {"xaxis": top, "yaxis": left, "margin": {"b": 8, "t": 50, "l": 55, "r": 15}}
-    panels = {"": figure([trace], "", "", height=58 + (ROW + 5) * len(methods), **layout)}
+    cells = [[_cell(found[name].get(method), goods[name]) for name in known] for method in methods]
+    columns = [f"{plain(name)}<br>({plain(s.metric)})" for name, s in known.items()]
+    panels = {"": heat(columns, [plain(method) for method in methods], cells)}
     return Chart(
         "matrix",
         "Differences from the baseline on every data set",
         "Blue is better than the baseline and orange worse, in the unit of each data set's score; "
         "a star marks what is established after correction for many comparisons.",
-        panels if cells and rows else {},
+        panels if cells and known else {},
     )
 
 
-def _cell(row: Difference) -> str:
+def _cell(row: Difference | None, good: int) -> tuple[float, str] | None:
+    return None if row is None else (good * row["mean"], starred(row))
+
+
+def starred(row: Difference) -> str:
+    """A difference, with a star if it is established."""
     return signed(row["mean"])[0] + (" ★" if row["established"] else "")

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from msdkit.report.charts import FALL, PAPER, RISE, Chart, figure, plain, short, styles
-from msdkit.tables import signed
+from msdkit.report.charts import Chart, figure, heat, plain, short, styles
+from msdkit.report.overview import starred
 from msdkit.types import MULTIMODAL
-
-ROW = 26  # pixels of a method's row
 
 
 def charts(found: Mapping[str, Any]) -> list[Chart]:
@@ -31,27 +29,8 @@ def _map(found: Mapping[str, Any], view: str) -> dict[str, Any]:
     cells = {name: _rows(one, view) for name, one in found.items()}
     methods = list(dict.fromkeys(m for row in cells.values() for m in row))
     table = [[cells[name].get(method) for name in found] for method in methods]
-    limit = max((abs(d["mean"]) for row in table for d in row if d), default=0) or 1
-    trace = {
-        "type": "heatmap",
-        "x": [plain(name).replace("_", "<br>", 1) for name in found],
-        "y": methods,
-        "z": [short(d["mean"] if d else float("nan") for d in row) for row in table],
-        "text": [[_text(d) if d else "" for d in row] for row in table],
-        "texttemplate": "%{text}",
-        "zmin": -limit,
-        "zmax": limit,
-        "colorscale": [[0, FALL], [0.5, PAPER], [1, RISE]],
-        "showscale": False,
-        "xgap": 1,
-        "ygap": 1,
-    }
-    axes = {"xaxis": {"side": "top"}, "yaxis": {"autorange": "reversed"}}
-    return figure([trace], "", "", height=90 + ROW * len(methods), **axes)
-
-
-def _text(d: Mapping[str, Any]) -> str:
-    return signed(d["mean"])[0] + (" ★" if d["established"] else "")
+    shown = [[(d["mean"], starred(d)) if d else None for d in row] for row in table]
+    return heat([plain(name).replace("_", "<br>", 1) for name in found], methods, shown)
 
 
 def _gains(found: Mapping[str, Any], view: str) -> dict[str, Any]:
