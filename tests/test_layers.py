@@ -26,7 +26,7 @@ LAYERS = [row.split() for row in (
     "optimization batches watch "
     "compilation processes training_state trainer testing",
     "run_folder saved_model new_model teachers experiment example_weights search runs work "
-    "trials sweep study_summary study catalogue report",
+    "trials sweep study_summary study_plan study catalogue report",
     "features_cli zoo_cli cli __main__ __init__",
 )]  # fmt: skip
 FAMILIES = LAYERS[1]
