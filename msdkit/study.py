@@ -85,7 +85,7 @@ def compare(
     for study in studies:
         _write(found[study.name], study.folder)
     if data:
-        write_text(out / MATRIX, json.dumps({"datasets": list(found)}, indent=1))
+        _list(out / MATRIX, list(found))
     else:
         (out / MATRIX).unlink(missing_ok=True)  # a report would show the matrix that was here
     return found
@@ -126,6 +126,13 @@ def _finished(config: ExperimentConfig, tiny: bool, kept: Kept) -> dict[str, Any
     results = finished(config, tiny=tiny, kept=kept)
     assert results is not None, f"{config.run_dir} was made and is gone"
     return results
+
+
+def _list(path: Path, names: Sequence[str]) -> None:
+    """Write down a matrix's data sets, beside those that were compared into its folder before."""
+    before = json.loads(path.read_text(encoding="utf-8"))["datasets"] if path.exists() else []
+    there = [name for name in before if (path.parent / name / SUMMARY).exists()]
+    write_text(path, json.dumps({"datasets": list(dict.fromkeys([*there, *names]))}, indent=1))
 
 
 def _write(study: Mapping[str, Any], out: Path) -> None:

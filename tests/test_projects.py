@@ -160,7 +160,7 @@ def test_the_papers_readme_compares_the_whole_matrix() -> None:
 
 def test_the_mirrors_readme_compares_every_data_set() -> None:
     """Its pattern names all of them, and its methods are shipped ones."""
-    (command,) = commands(MIRROR, "msdkit compare")
+    command, _ = commands(MIRROR, "msdkit compare")
     words = shlex.split(command)
     options = {words[i]: words[i + 1] for i in range(2, len(words), 2)}
     assert {*toy.ROOT.glob(options["--datasets"])} == {base(data) for data in MIRRORS}
@@ -226,6 +226,15 @@ def test_the_student_is_the_papers(paper: Path) -> None:
 def test_both_methods_train_on_the_mirrors(mirrored: Path, at: int) -> None:
     method = PAPER / f"methods/{OTHERS[at % 4]}_msd_{WEIGHTINGS[at % 3]}.yaml"
     assert run(base(MIRRORS[at]), method, data=MIRRORS[at])["steps"] == 2
+
+
+@pytest.mark.parametrize(
+    "weights", sorted((MIRROR / "weights").glob("*.yaml")), ids=lambda p: p.stem
+)
+def test_other_weights_train_on_a_mirror(mirrored: Path, weights: Path) -> None:
+    (command,) = [c for c in commands(MIRROR, "msdkit compare") if "runs/weights" in c]
+    assert "projects/msd_mirror/weights/*.yaml" in command
+    assert run(base("emoji_match"), weights, data="emoji_match")["steps"] == 2
 
 
 @pytest.mark.filterwarnings(NEW_HEAD)

@@ -150,4 +150,4 @@ def test_weights_of_modalities_are_swept(teachers: Path) -> None:
     for trial in found["trials"]:
         drawn = dict(text.split("=") for text in trial["overrides"])
         assert list(drawn) == ["weighting.weights.text", "weighting.weights.image"]
-        assert all(float(weight) in [i / 4 for i in range(9)] for weight in drawn.values())
+        assert all(float(weight) in [i / 2 for i in range(9)] for weight in drawn.values())

@@ -180,6 +180,8 @@ def test_a_matrix_by_several_processes(tmp_path: Path, files: dict[str, str]) ->
     alone = compare([files["narrow"]], seeds=2, **asked)
     assert alone == found
     assert {p: p.stat().st_mtime_ns for p in runs} == runs
+    compare([files["narrow"]], **{**asked, "datasets": data[1:]})  # beside what was compared before
+    assert json.loads((out / "study.json").read_text()) == {"datasets": ["base", "other"]}
 
 
 def test_a_teacher_is_trained_before_its_students(tmp_path: Path, files: dict[str, str]) -> None:

@@ -21,7 +21,6 @@ from msdkit.report.charts import (
 )
 from msdkit.report.measures import higher_is_better, passes, scores
 from msdkit.report.subject import TEACHER, Run, Subject
-from msdkit.tables import signed
 from msdkit.types import MULTIMODAL
 
 Difference = Mapping[str, Any]  # a row of `differences` in compare.json
@@ -210,4 +209,4 @@ def _cell(row: Difference | None, good: int) -> tuple[float, str] | None:
 
 def starred(row: Difference) -> str:
     """A difference, with a star if it is established."""
-    return signed(row["mean"])[0] + (" ★" if row["established"] else "")
+    return f"{row['mean']:+.3f}" + (" ★" if row["established"] else "")

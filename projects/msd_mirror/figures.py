@@ -30,7 +30,7 @@ def _map(found: Mapping[str, Any], view: str) -> dict[str, Any]:
     methods = list(dict.fromkeys(m for row in cells.values() for m in row))
     table = [[cells[name].get(method) for name in found] for method in methods]
     shown = [[(d["mean"], starred(d)) if d else None for d in row] for row in table]
-    return heat([plain(name).replace("_", "<br>", 1) for name in found], methods, shown)
+    return heat([plain(name).replace("_", "<br>") for name in found], methods, shown)
 
 
 def _gains(found: Mapping[str, Any], view: str) -> dict[str, Any]:
