@@ -157,7 +157,7 @@ def _weight_table(
 def write(study: Path, out: Path, *, drawn: bool = True) -> None:
     """`results.md`, `results.json` and, if they are to be drawn, figures."""
     found = numbers(study)
-    parts = [f"### {title}\n\n{markdown(head, rows)}" for title, head, rows in tables(found)]
+    parts = [f"## {title}\n\n{markdown(head, rows)}" for title, head, rows in tables(found)]
     first = next(iter(found.values()))
     head = f"{first['seeds']} seeds; test split; ★ established (see the plan)."
     write_text(out / "results.json", json.dumps(found, indent=1))
