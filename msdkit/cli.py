@@ -11,10 +11,12 @@ from typing import Annotated, Any
 
 import typer
 
+from msdkit.cli_arguments import Configs, Run, Tiny, Views, names, split_arguments
 from msdkit.config_files import YAML
 from msdkit.errors import ConfigError, MsdkitError, listing, suggest
 from msdkit.features_cli import app as features_app
 from msdkit.parallel import is_main
+from msdkit.study_cli import compare, report, sweep
 from msdkit.zoo_cli import app as zoo_app
 
 EPILOG = "Docs: README.md. A first run on real data: `make demo`."
@@ -31,32 +33,6 @@ data_app = typer.Typer(no_args_is_help=True, help="Build data sets and look at t
 app.add_typer(data_app, name="data")
 app.add_typer(features_app, name="features")
 app.add_typer(zoo_app, name="zoo")
-
-Configs = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="CONFIG… [key=value …]",
-        help="YAML files merged in order (also `config=FILE`), then overrides: `train.lr=1e-3`.",
-    ),
-]
-Tiny = Annotated[bool, typer.Option("--tiny", help="64 examples and two steps: try a config.")]
-Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")]
-Views = Annotated[
-    str | None, typer.Option("--views", help="Comma-separated, such as `multimodal,text`.")
-]
-
-
-def split_arguments(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """(configs, overrides): `config=FILE` is a config, any other `key=value` an override."""
-    configs, overrides = [], []
-    for text in arguments:
-        if text.startswith("config="):
-            configs.append(text.removeprefix("config="))
-        elif "=" in text and not Path(text).exists():
-            overrides.append(text)
-        else:
-            configs.append(text)
-    return configs, overrides
 
 
 def _validation(arguments: list[str], tiny: bool = False) -> Any:
@@ -135,7 +111,7 @@ def evaluate(
     from msdkit.runs import evaluate_run
     from msdkit.tables import print_slices, print_views
 
-    scores = evaluate_run(folder, split, _names(views))
+    scores = evaluate_run(folder, split, names(views))
     print_views(f"{folder} on {split}", {"student": scores})
     print_slices(f"{folder} on slices of {split}", read_slices(folder, split))
 
@@ -152,7 +128,7 @@ def predict(
     One JSON line each, with the probabilities per view."""
     from msdkit.runs import predict_file
 
-    lines = predict_file(folder, input, _names(views))
+    lines = predict_file(folder, input, names(views))
     if output is None:
         for line in lines:
             typer.echo(line)
@@ -163,121 +139,8 @@ def predict(
         typer.echo(f"{len(lines)} predictions in {output}")
 
 
-@app.command()
-def compare(
-    configs: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[CONFIG…] [key=value …]",
-            help="Methods: each YAML file is one, over the bases. Then overrides for all of them.",
-        ),
-    ] = None,
-    methods: Annotated[
-        str | None,
-        typer.Option(help="More methods, comma-separated: `kd,msd_saliency`, files, patterns."),
-    ] = None,
-    datasets: Annotated[
-        str | None,
-        typer.Option(help="A matrix: `emoji_entail,emoji_match`, files, patterns ('a/*.yaml')."),
-    ] = None,
-    base: Annotated[
-        list[str] | None, typer.Option("--base", help="Config merged beneath each; repeatable.")
-    ] = None,
-    seeds: Annotated[int, typer.Option(help="Runs of each method: seeds 0, 1, ….")] = 1,
-    jobs: Annotated[
-        int, typer.Option(help="Processes that share the runs (a tuning has one).")
-    ] = 1,
-    trials: Annotated[
-        int, typer.Option(help="Tune each method first, on val, by a sweep of so many trials.")
-    ] = 0,
-    baseline: Annotated[
-        str | None, typer.Option(help="The method that others are compared with.")
-    ] = None,
-    out: Annotated[Path, typer.Option("--out", help="The study's folder.")] = Path("runs/compare"),
-    tiny: Tiny = False,
-) -> None:
-    """Compare methods over seeds, on one or several data sets.
-
-    Trains what is missing, teachers too; the same command goes on after a stop, and several of
-    them, also on other machines with the same disk, share the work. Differences from the baseline
-    come with 95 % intervals and permutation tests.
-
-    Example: `msdkit compare --methods kd,msd_saliency --datasets emoji_entail,emoji_vqa --seeds 5`
-    """
-    from msdkit.report import write_report
-    from msdkit.study import compare as run_study
-    from msdkit.tables import print_study
-
-    files, overrides = split_arguments(configs or [])
-    found = run_study(
-        files,
-        base or [],
-        overrides,
-        methods=_names(methods) or [],
-        datasets=_names(datasets) or [],
-        seeds=seeds,
-        jobs=jobs,
-        trials=trials,
-        baseline=baseline,
-        out=out,
-        tiny=tiny,
-    )
-    for study in found.values():
-        print_study(study)
-    typer.echo(f"study: {out}")
-    typer.echo(f"report: {write_report([out], out / 'report.html', tiny=tiny)}")
-
-
-@app.command()
-def sweep(
-    configs: Configs,
-    trials: Annotated[int, typer.Option(help="Settings to try, over all processes.")] = 20,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="The sweep's folder; by default in runs/sweep.")
-    ] = None,
-    tiny: Tiny = False,
-) -> None:
-    """Find the best values for keys of a config.
-
-    Tries what its `sweep` lists, on validation data alone; what was begun goes on. Further
-    processes that run the same command share the work.
-
-    Example: `msdkit sweep configs/mmimdb/data.yaml configs/methods/kd.yaml configs/sweeps/lr.yaml`
-    """
-    from msdkit.sweep import print_sweep
-    from msdkit.sweep import sweep as run_sweep
-
-    files, overrides = split_arguments(configs)
-    print_sweep(run_sweep(files, overrides, trials=trials, out=out, tiny=tiny))
-
-
-@app.command()
-def report(
-    folders: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="RUN_OR_STUDY…",
-            help="Folders of runs, of studies (`compare`) and of matrices of studies.",
-        ),
-    ],
-    out: Annotated[Path, typer.Option("-o", "--out", help="The HTML file.")] = Path("report.html"),
-    figures: Annotated[
-        Path | None, typer.Option(help="A folder for each figure as SVG and PNG, for papers.")
-    ] = None,
-    title: Annotated[str | None, typer.Option(help="The page's title.")] = None,
-    tiny: Annotated[bool, typer.Option("--tiny", help="The runs were made with --tiny.")] = False,
-) -> None:
-    """Write what runs came to as one page.
-
-    A single HTML file with figures, tables and the examples, which needs no network.
-
-    Example: `msdkit report runs/compare -o report.html --figures figures`
-    """
-    from msdkit.report import write_report
-
-    typer.echo(f"report: {write_report(folders, out, title=title, figures=figures, tiny=tiny)}")
-    if figures is not None:
-        typer.echo(f"figures: {figures}")
+for _command in (compare, sweep, report):
+    app.command()(_command)
 
 
 @app.command(name="list")
@@ -337,10 +200,6 @@ def data_stats(
     contact_sheet(cls("test", **values), sheet)
     typer.echo(json.dumps(stats, indent=1)) if as_json else print_stats(name, stats)
     typer.echo(f"contact sheet: {sheet}")
-
-
-def _names(text: str | None) -> list[str] | None:
-    return None if text is None else [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _with_command(given: list[str]) -> list[str]:

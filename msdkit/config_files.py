@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,6 +15,7 @@ from msdkit.config import TOP, Node
 from msdkit.errors import ConfigError, listing
 
 COMMAND_LINE = "command line"
+RESOLVER = r"\$\{\s*((?:[\w.]|\$\{[^{}]*\})+)\s*:"  # its name, which may hold `${…}`
 YAML = (".yaml", ".yml")
 NODES = ("dataset", "student", "teacher", "task", "weighting", "masking")
 
@@ -232,18 +233,27 @@ def _interpolate(values: Node) -> Node:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    text = repr(values)
-    if "${" not in text:  # as in most
+    texts = [text for text in _texts(values) if "${" in text]
+    if not texts:  # as in most
         return values
-    for resolver in re.findall(r"\$\{\s*([\w.]+)\s*:", text):
+    for resolver in re.findall(RESOLVER, "\n".join(texts)):
         if resolver != "oc.env":
             raise ConfigError(f"resolver '{resolver}' is not allowed; accepted: oc.env, ${{here}}")
-    config = OmegaConf.create({"seed": 0, **values})  # `${seed}` may be named where none is set
     try:
+        config = OmegaConf.create({"seed": 0, **values})  # `${seed}` may be named where none is set
         resolved = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
         raise ConfigError(f"interpolation: {' '.join(str(error).split())}") from error
     return {str(k): v for k, v in resolved.items() if k in values}  # type: ignore[union-attr]
+
+
+def _texts(values: Any) -> Iterator[str]:
+    """Every text in a nested value, keys left out."""
+    if isinstance(values, str):
+        yield values
+    elif isinstance(values, dict | list):
+        for held in values.values() if isinstance(values, dict) else values:
+            yield from _texts(held)
 
 
 def _depth(values: Any, parts: list[str]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import time
 from dataclasses import dataclass, field, replace
@@ -76,6 +77,8 @@ def run(
     when the run folder belongs to another config.
     """
     parallel.join()
+    if kept is not None:
+        gc.collect()  # a run before this one left circles of objects, with hundreds of megabytes
     kept = kept or Kept()
     experiment = Experiment(config, tiny=tiny, raw=kept.raw)
     folder = experiment.folder

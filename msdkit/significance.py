@@ -86,9 +86,9 @@ def answers(node: Any, shares: Tensor, labels: Tensor, task: Task) -> Answers:
 def resampled(runs: Sequence[Answers], seed: int = 0) -> np.ndarray:
     """[1 + times]: the mean over a method's runs, then that of each resample.
 
-    Each draws examples, and one run fewer than there are, with replacement: with all runs the mean
-    would spread by (n - 1) / n too little (Rao and Wu, Journal of the American Statistical
-    Association, 1988). Equal seeds draw the same for every method.
+    Each draws examples, and one run fewer than there are, with replacement: with all n the
+    variance over runs would be (n - 1) / n of what it should be (Rao and Wu, Journal of the
+    American Statistical Association, 1988). Equal seeds draw the same for every method.
     """
     draw, count = np.random.default_rng(seed), runs[0].count
     values = [float(_mean([r.weighted(torch.ones(1, count, dtype=torch.int64)) for r in runs]))]

@@ -26,11 +26,11 @@ from msdkit.study_plan import (
     plan,
     stem,
 )
-from msdkit.study_summary import summarise
+from msdkit.study_summary import MATRIX, SUMMARY, summarise
 from msdkit.tables import markdown, study_tables
 from msdkit.work import Job, teacher_jobs, work_through
 
-SUMMARY, MATRIX, LOGS = "compare.json", "study.json", "logs"
+LOGS = "logs"
 
 
 def compare(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from msdkit.data import encode_label
-from msdkit.errors import ConfigError
+from msdkit.errors import ConfigError, DataError
 from msdkit.evaluation import metric_name, shares_key
 from msdkit.progress import track
 from msdkit.run_folder import PREDICTIONS
@@ -23,6 +24,19 @@ Result = Mapping[str, Any]  # a run's `results.json`
 Runs = Mapping[str, Sequence[Result]]  # {method: its runs by seed}
 Asked = tuple[str, str]  # (view, metric)
 ALPHA = 0.05
+SUMMARY, MATRIX = "compare.json", "study.json"  # of a data set, of several
+
+
+def read_matrix(folder: Path) -> dict[str, dict[str, Any]]:
+    """{data set: its study} of a matrix's folder; DataError when one is missing or damaged."""
+    return {n: _read(folder / n / SUMMARY) for n in _read(folder / MATRIX)["datasets"]}
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: expected the results of `msdkit compare` ({error})") from error
 
 
 def summarise(runs: Runs, baseline: str, dataset: str) -> dict[str, Any]:

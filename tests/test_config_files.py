@@ -238,6 +238,8 @@ def test_environment_and_keys(write, monkeypatch):
         ("'${ oc.select : x}'", "resolver 'oc.select' is not allowed"),
         ("'a${eval:1+1}'", "resolver 'eval' is not allowed"),
         ("'${oc.env:A,${oc.decode:x}}'", "resolver 'oc.decode' is not allowed"),
+        ('"${\\toc.decode:x}"', "resolver 'oc.decode' is not allowed"),
+        ("'${${seed}.x:1}'", r"resolver '\$\{seed\}.x' is not allowed"),
         ("['${oc.create:x}']", "resolver 'oc.create' is not allowed"),
         ("'${oc.env:GONE_X}'", "interpolation: .*GONE_X"),
         ("${gone}", "interpolation: .*gone"),

@@ -27,7 +27,7 @@ LAYERS = [row.split() for row in (
     "compilation processes training_state trainer testing",
     "run_folder saved_model new_model teachers experiment example_weights search runs work "
     "trials sweep study_summary study_plan study catalogue report",
-    "features_cli zoo_cli cli __main__ __init__",
+    "cli_arguments features_cli zoo_cli study_cli cli __main__ __init__",
 )]  # fmt: skip
 FAMILIES = LAYERS[1]
 PLACE = {name: (i, j) for i, row in enumerate(LAYERS) for j, name in enumerate(row)}

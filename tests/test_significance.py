@@ -89,6 +89,14 @@ def test_what_is_no_number_is_no_evidence() -> None:
     assert permuted([Never()], [Never()]) == 1
 
 
+def test_resampled_means_vary_as_those_of_new_seeds_would() -> None:
+    """Seeds that differ and examples that do not: the variance is s² / n, s² with n − 1."""
+    runs = [hits([hit] * 50) for hit in (0, 0, 1, 1)]
+    found = resampled(runs)
+    assert found[0] == 0.5
+    assert np.var(found[1:]) == pytest.approx((1 / 3) / 4, rel=0.08)  # 0.0625 with all n drawn
+
+
 def test_the_interval_has_the_binomial_width() -> None:
     run = hits([1] * 300 + [0] * 100)
     found = resampled([run])

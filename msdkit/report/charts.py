@@ -217,6 +217,6 @@ def heat(
         "ygap": 1,
     }
     top = {"type": "category", "side": "top", "showgrid": False}
-    left = {"type": "category", "autorange": "reversed", "showgrid": False}
+    left = {"type": "category", "autorange": "reversed", "showgrid": False, "dtick": 1}  # all names
     layout = {"xaxis": top, "yaxis": left, "margin": {"b": 8, "t": 50, "l": 55, "r": 15}}
     return figure([trace], "", "", height=58 + (ROW + 5) * len(rows), **layout)

@@ -16,9 +16,10 @@ from msdkit.report.material import with_data
 from msdkit.report.predictions import read_predictions
 from msdkit.report.subject import TEACHER, Method, Run, Subject
 from msdkit.run_folder import CONFIG, METRICS_LOG, read_results
+from msdkit.study_summary import MATRIX, SUMMARY
 from msdkit.types import MULTIMODAL
 
-MATRIX, STUDY, WEIGHTS = "study.json", "compare.json", "weights.jsonl"
+WEIGHTS = "weights.jsonl"
 BEGUN_EARLIER = "it is of an older msdkit; `msdkit compare` writes it anew and reuses its runs"
 
 
@@ -44,14 +45,14 @@ def read(folders: Sequence[str | Path], *, tiny: bool = False) -> list[Subject]:
         if (folder / MATRIX).is_file():
             names = _json(folder / MATRIX)["datasets"]
             studies += [_study(folder / name, name) for name in names]
-        elif (folder / STUDY).is_file():
+        elif (folder / SUMMARY).is_file():
             studies.append(_study(folder))
         elif (folder / CONFIG).is_file():
             runs.append(folder)
         else:
             raise DataError(
                 f"{folder} is neither a run, nor a study, nor a matrix: expected one of "
-                f"{CONFIG}, {STUDY}, {MATRIX} in it"
+                f"{CONFIG}, {SUMMARY}, {MATRIX} in it"
             )
     sources = [*studies, *_by_data(runs)]
     if not sources:
@@ -60,9 +61,9 @@ def read(folders: Sequence[str | Path], *, tiny: bool = False) -> list[Subject]:
 
 
 def _study(folder: Path, name: str = "") -> Source:
-    study = _json(folder / STUDY)
+    study = _json(folder / SUMMARY)
     if any("established" not in row for row in study["differences"]):
-        raise DataError(f"{folder / STUDY}: its differences lack `established`; {BEGUN_EARLIER}")
+        raise DataError(f"{folder / SUMMARY}: its differences lack `established`; {BEGUN_EARLIER}")
     found = {
         method: [folder / method / Path(run).name for run in about["runs"]]  # it may have moved
         for method, about in study["methods"].items()

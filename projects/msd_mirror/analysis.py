@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 from msdkit.checkpoint import write_text
 from msdkit.errors import MsdkitError
 from msdkit.run_folder import read_results
-from msdkit.study_summary import summarise
+from msdkit.study_summary import read_matrix, summarise
 from msdkit.tables import markdown, signed, spread
 from msdkit.types import MULTIMODAL
 from projects.msd_mirror.figures import charts
@@ -39,12 +39,10 @@ QUESTIONS = {
 def numbers(study: Path) -> Numbers:
     """{data set: scores, differences from KD, differences that the questions ask for, and what may
     explain them}"""
-    names = json.loads((study / "study.json").read_text(encoding="utf-8"))["datasets"]
-    return {name: _numbers(study / name) for name in names}
+    return {name: _numbers(found) for name, found in read_matrix(study).items()}
 
 
-def _numbers(folder: Path) -> Numbers:
-    found = json.loads((folder / "compare.json").read_text(encoding="utf-8"))
+def _numbers(found: Numbers) -> Numbers:
     metric, methods = found["metric"], found["methods"]
     differences = [{**d, "baseline": found["baseline"]} for d in found["differences"]]
     asked = {title: _asked(methods, *pair) for title, pair in QUESTIONS.items()}

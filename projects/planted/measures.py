@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 from msdkit.datasets.planted import PlantedRecipe
 from msdkit.errors import DataError
 from msdkit.run_folder import read_config
+from msdkit.study_summary import read_matrix
 from projects.planted import truth
 
 SHUFFLED = "control_shuffle"
@@ -20,20 +20,9 @@ DECIDED = {"text": "text_decides", "image": "image_decides"}
 Numbers = dict[str, Any]
 
 
-def read(path: Path) -> Numbers:
-    """A JSON file of a study; DataError when it is missing or damaged."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: expected the results of `msdkit compare` ({error})") from error
-
-
 def numbers(folder: Path, *, tiny: bool = False) -> Numbers:
     """All that the study came to; tiny: its runs were made with `--tiny`."""
-    mixtures = {
-        name: mixture(read(folder / name / "compare.json"), tiny=tiny)
-        for name in read(folder / "study.json")["datasets"]
-    }
+    mixtures = {name: mixture(study, tiny=tiny) for name, study in read_matrix(folder).items()}
     return {"mixtures": mixtures, "follows": follows(mixtures)}
 
 
