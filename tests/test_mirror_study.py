@@ -30,10 +30,10 @@ def analysis(monkeypatch: pytest.MonkeyPatch) -> Any:
     return importlib.import_module("projects.msd_mirror.analysis")
 
 
-@pytest.fixture
-def study(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A matrix of two data sets; the second lacks the controls."""
-    folder = tmp_path / "study"
+    folder = tmp_path_factory.mktemp("mirror") / "study"
     for name, methods in (("one", {**RIGHT, **OTHERS}), ("two", RIGHT)):
         made = {
             m: [finished(folder / name / m / f"seed{i}", right, teacher=True) for i in range(2)]

@@ -85,7 +85,7 @@ def test_stopped_at_random_steps(
     run(configured(tmp_path / "whole.yaml", toy_teacher, **more))
     steps = max(row["step"] for row in toy.log(tmp_path / "whole"))
     config = configured(tmp_path / "broken.yaml", toy_teacher, **more)
-    for stop in random.Random(variant).choices(range(steps), k=3):
+    for stop in random.Random(variant).choices(range(steps), k=2):
         with monkeypatch.context() as patch:
             _kill_in_step(patch, stop)
             with pytest.raises(Killed):
