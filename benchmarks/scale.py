@@ -49,8 +49,8 @@ class Grown:
 
 def write_store(path: Path, images: int) -> None:
     """A store of zeros of which nothing is written but the index."""
-    from msdkit.feature_format import DATA
-    from msdkit.feature_store import FeatureStoreWriter
+    from msdkit.store.format import DATA
+    from msdkit.store.writer import FeatureStoreWriter
 
     class Sparse(FeatureStoreWriter):
         def _write(self, name: str, data: bytes) -> None:
@@ -94,9 +94,11 @@ class Peak(threading.Thread):
 
 def child(folder: Path, n: int) -> dict[str, float]:
     """Open `n` examples and gather steps of an epoch, twice the same: the second is timed."""
-    from msdkit.batches import Batches
-    from msdkit.config import TrainConfig
-    from msdkit.data import ModelInputs, RawSplit, Split
+    from msdkit.config.schema import TrainConfig
+    from msdkit.data.inputs import ModelInputs
+    from msdkit.data.loader import Batches
+    from msdkit.data.raw import RawSplit
+    from msdkit.data.split import Split
     from msdkit.processors.array import Array, Features
     from msdkit.types import Modality
 

@@ -9,7 +9,8 @@ from baselines import PicklesInLmdb, copy_bytes
 from rows import Row
 from timing import seconds_each
 
-from msdkit.feature_store import FeatureStore, FeatureStoreWriter
+from msdkit.store.store import FeatureStore
+from msdkit.store.writer import FeatureStoreWriter
 
 RECORDS, BATCH, REGIONS, DIM, REPEATS = 1000, 32, 36, 2048, 100
 

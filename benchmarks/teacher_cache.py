@@ -17,9 +17,10 @@ from rows import Row, machine, report
 from timing import Shape, matmul_rates, seconds_each
 from workload import CLASSES, Drawn, Workload
 
-from msdkit.data import ModelInputs, RawSplit
+from msdkit.data.inputs import ModelInputs
+from msdkit.data.raw import RawSplit
 from msdkit.processors.array import Array
-from msdkit.teacher_cache import CPU_TOKENS, cached_answers
+from msdkit.teacher_cache.cache import CPU_TOKENS, cached_answers
 from msdkit.types import Example, default_views
 
 EXAMPLES, QUESTIONS, REPEATS = 96, 5, 3

@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from msdkit.batches import Part
-from msdkit.config import TrainConfig
-from msdkit.data import pad
-from msdkit.distiller import Distiller
+from msdkit.config.schema import TrainConfig
+from msdkit.data.inputs import pad
+from msdkit.data.loader import Part
+from msdkit.distillation.distiller import Distiller
+from msdkit.distillation.terms import Term
 from msdkit.registry import LOSSES, MODELS, WEIGHTINGS
-from msdkit.terms import Term
-from msdkit.trainer import Trainer
+from msdkit.training.trainer import Trainer
 from msdkit.types import MULTIMODAL, Batch, Modality, default_views
 
 CLASSES, TEMPERATURE = 3, 2.0

@@ -7,15 +7,19 @@ from typing import TYPE_CHECKING, Any
 from msdkit.builtin import announce
 
 if TYPE_CHECKING:
-    from msdkit.distiller import Distiller
-    from msdkit.experiment import load
-    from msdkit.terms import Term
+    from msdkit.distillation.distiller import Distiller
+    from msdkit.distillation.terms import Term
+    from msdkit.runs.saved_model import load
 
 __version__ = "0.1.0"
 __all__ = ["Distiller", "Term", "__version__", "load"]
 
 announce()
-_LAZY = {"Distiller": "msdkit.distiller", "Term": "msdkit.terms", "load": "msdkit.experiment"}
+_LAZY = {
+    "Distiller": "msdkit.distillation.distiller",
+    "Term": "msdkit.distillation.terms",
+    "load": "msdkit.runs.saved_model",
+}
 
 
 def __getattr__(name: str) -> Any:

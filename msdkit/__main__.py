@@ -1,5 +1,5 @@
 """`python -m msdkit`: the same as `msdkit`."""
 
-from msdkit.cli import main
+from msdkit.cli.commands import main
 
 main()

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
 from msdkit.errors import ConfigError, listing, suggest
-from msdkit.schema import (
+from msdkit.signatures import (
     Problem,
     config_parameters,
     context_parameters,

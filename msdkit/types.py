@@ -14,6 +14,9 @@ from annotated_types import Ge, Gt, Le
 from msdkit.errors import ConfigError, listing, suggest
 
 if TYPE_CHECKING:
+    pass
+
+if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
@@ -26,6 +29,8 @@ Fraction = Annotated[float, Ge(0), Le(1)]
 Task = Literal["single_label", "multi_label", "soft_target", "regression"]
 TASKS: tuple[Task, ...] = ("single_label", "multi_label", "soft_target", "regression")
 MULTIMODAL = "multimodal"
+LAYERED = ("hidden", "attention", "value")  # kinds of features that every layer has
+CACHED = ("pooled",)  # features small enough for the teacher cache
 
 
 @dataclass(frozen=True)

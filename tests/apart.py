@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 METHOD = "forkserver"
-SLOW = ["msdkit.cli", "msdkit.runs", "accelerate", "torchmetrics", "torch._dynamo"]
+SLOW = ["msdkit.cli.commands", "msdkit.runs.runner", "accelerate", "torchmetrics", "torch._dynamo"]
 CONTEXT = multiprocessing.get_context(METHOD)
 CONTEXT.set_forkserver_preload(SLOW)
 
@@ -37,7 +37,7 @@ def ended(function: Callable[..., None], *arguments: Any) -> int | None:
 
 def program(arguments: list[str], cache: Path, cwd: Path) -> None:
     """What `msdkit …` does, in silence; for `start`."""
-    from msdkit import cli
+    from msdkit.cli import commands as cli
 
     os.environ["MSDKIT_CACHE"] = str(cache)
     os.chdir(cwd)

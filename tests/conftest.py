@@ -18,8 +18,8 @@ sys.path.insert(0, str(Path(__file__).parent))  # so that tests import their hel
 from fake_assets import write_fake_assets, write_fake_emoji
 from right_config import checked
 
+from msdkit.config.validation import Validation
 from msdkit.registry import REGISTRIES
-from msdkit.validation import Validation
 
 
 @pytest.fixture(scope="session")
@@ -83,7 +83,7 @@ def toy_teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run folder of a teacher of the toy data set."""
     from toy import PLAIN, configured
 
-    from msdkit.runs import run
+    from msdkit.runs.runner import run
 
     folder = tmp_path_factory.mktemp("toy")
     with pytest.MonkeyPatch.context() as patch, plugins_forgotten():

@@ -12,7 +12,7 @@ from typing import Any
 import fake_assets
 import pytest
 
-from msdkit import assets
+from msdkit.hub import packages as assets
 
 THINGS = ["red circle", "blue circle", "green circle", "up arrow", "down arrow", "left arrow"]
 

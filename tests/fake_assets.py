@@ -1,4 +1,4 @@
-"""Tiny packages in the form and at the places that `msdkit.assets.package` leaves, for tests."""
+"""Tiny packages, in the form and at the places in which `hub.packages.package` leaves real ones."""
 
 from __future__ import annotations
 
@@ -178,14 +178,14 @@ def write_fake_efficientnet(path: Path) -> None:
 
 
 def _package(cache: Path, name: str) -> Path:
-    from msdkit.assets import PACKAGES
+    from msdkit.hub.packages import PACKAGES
 
     folder = f"{name.lstrip('@').replace('/', '-')}-{PACKAGES[name].version}"
     return cache / "packages" / folder
 
 
 def _asset(cache: Path, name: str) -> Path:
-    from msdkit.assets import ASSETS
+    from msdkit.hub.packages import ASSETS
 
     holder, inside = ASSETS[name]
     return _package(cache, holder) / inside

@@ -1,4 +1,4 @@
-"""Tiny openclipart packages as `msdkit.assets.package` leaves them, for tests."""
+"""Tiny openclipart packages as `msdkit.hub.packages.package` leaves them, for tests."""
 
 from __future__ import annotations
 

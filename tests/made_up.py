@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from msdkit.data import RawSplit
-from msdkit.report.subject import Logits, Method, Run, Subject
+from msdkit.data.raw import RawSplit
+from msdkit.report.subject import Method, Run, Subject
+from msdkit.runs.predictions import Logits
 from msdkit.types import Example, Modality, Task
 
 VIEWS = ["multimodal", "text", "image", "audio"]

@@ -11,13 +11,14 @@ from typing import Any
 import torch
 import toy
 
-from msdkit import parallel, runs
-from msdkit.config import ExperimentConfig
+from msdkit import parallel
+from msdkit.config.schema import ExperimentConfig
 from msdkit.errors import DataError, MsdkitError
-from msdkit.experiment import Experiment
-from msdkit.processes import settle
-from msdkit.runs import run
-from msdkit.trainer import Trainer
+from msdkit.runs import evaluate
+from msdkit.runs.experiment import Experiment
+from msdkit.runs.runner import run
+from msdkit.training.processes import settle
+from msdkit.training.trainer import Trainer
 
 BASE: dict[str, Any] = {
     **toy.DISTILLED,
@@ -113,7 +114,7 @@ def exchanges() -> dict[str, Any]:
 def main(folder: Path, teacher: Path) -> None:
     os.environ["MSDKIT_CACHE"] = str(folder / "cache")
     parallel.join()
-    runs.costs = lambda *_: {}  # type: ignore[assignment]
+    evaluate.costs = lambda *_: {}  # type: ignore[assignment]
     made = {name: configured(folder, teacher, name) for name in (*JOBS, *OTHERS)}
     said: dict[str, Any] = {"exchanges": exchanges()}
     for name in (*JOBS, "whole"):

@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-from msdkit.config_files import load_raw
-from msdkit.validation import Validation, validate
+from msdkit.config.files import load_raw
+from msdkit.config.validation import Validation, validate
 
 GOOD: dict[str, Any] = {
     "dataset": {"name": "jsonl", "folder": "data", "modalities": {"text": "t", "image": "i"}},

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from msdkit import archives
-from msdkit.archives import is_archive, unpack
 from msdkit.errors import DataError
+from msdkit.hub import archives
+from msdkit.hub.archives import is_archive, unpack
 
 FILES = {"data/a.txt": b"alpha", "data/deep/b.txt": b"beta" * 1000, "c.txt": b""}
 ZEROS = bytes(2**20)

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from msdkit import assets
 from msdkit.errors import DataError
+from msdkit.hub import packages as assets
 
 
 def tgz(files: dict[str, str], links: dict[str, str] | None = None) -> bytes:

@@ -12,7 +12,7 @@ import pytest
 import toy
 from PIL import Image
 
-from msdkit.feature_store import FeatureStoreWriter
+from msdkit.store.writer import FeatureStoreWriter
 
 Change = Callable[[Path], Any]
 PATCHES = {"name": "patches", "size": 8, "patch": 4}

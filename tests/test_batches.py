@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from msdkit.batches import Batches, epoch_order, made_ahead
-from msdkit.config import TrainConfig
-from msdkit.data import ModelInputs, RawSplit, Split
+from msdkit.config.schema import TrainConfig
+from msdkit.data.inputs import ModelInputs
+from msdkit.data.loader import Batches, epoch_order, made_ahead
+from msdkit.data.raw import RawSplit
+from msdkit.data.split import Split
 from msdkit.errors import ConfigError
 from msdkit.processors.array import Array
 from msdkit.types import Batch, Example, Modality

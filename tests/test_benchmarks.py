@@ -22,7 +22,8 @@ from flops import needed_flops
 from rows import Row, slug
 from workload import TINY, cached, collate, real_tokens, step, telling, trainer
 
-from msdkit.feature_store import FeatureStore, FeatureStoreWriter
+from msdkit.store.store import FeatureStore
+from msdkit.store.writer import FeatureStoreWriter
 from msdkit.types import default_views
 
 STEPS = 3

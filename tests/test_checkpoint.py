@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from msdkit import checkpoint
-from msdkit.checkpoint import (
-    load_tree,
-    recover_folder,
-    replace_folder,
-    rng_state,
-    save_tree,
-    seed_everything,
-    set_rng_state,
-    whole_folder,
-    write_text,
-)
 from msdkit.errors import DataError
+from msdkit.io.files import recover_folder, replace_folder, whole_folder, write_text
+from msdkit.training.seeding import rng_state, seed_everything, set_rng_state
+from msdkit.training.tree import load_tree, save_tree
 
 
 def test_a_tree_comes_back(tmp_path: Path) -> None:
@@ -97,7 +89,7 @@ def _kill_at(monkeypatch: pytest.MonkeyPatch, moment: int) -> list[str]:
 
         return wrapped
 
-    monkeypatch.setattr(checkpoint.shutil, "rmtree", counted("rmtree", checkpoint.shutil.rmtree))
+    monkeypatch.setattr(shutil, "rmtree", counted("rmtree", shutil.rmtree))
     monkeypatch.setattr(Path, "rename", counted("rename", Path.rename))
     return done
 

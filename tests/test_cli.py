@@ -13,7 +13,7 @@ import pytest
 import toy
 
 from msdkit.registry import REGISTRIES
-from msdkit.runs import run
+from msdkit.runs.runner import run
 
 COMMANDS = ["run", "check", "cache", "evaluate", "predict", "compare", "report", "list"]
 JSONL = ["folder=x", "modalities={text: text}"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from msdkit.config_files import load_raw, merge, parse_override, set_path
+from msdkit.config.files import load_raw, merge, parse_override, set_path
 from msdkit.errors import ConfigError
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from msdkit.cost import cost
+from msdkit.evaluation.cost import cost
 from msdkit.processors.base import Processor
-from msdkit.saved_model import SavedModel
+from msdkit.runs.saved_model import SavedModel
 from msdkit.types import Modality, ModelOutput, Sequence, View
 
 

@@ -12,7 +12,10 @@ import pytest
 import torch
 import toy
 
-from msdkit.data import ModelInputs, RawSplit, Split, carve, encode_label, pad
+from msdkit.data.inputs import ModelInputs, pad
+from msdkit.data.labels import encode_label
+from msdkit.data.raw import RawSplit
+from msdkit.data.split import Split, carve
 from msdkit.errors import DataError
 from msdkit.processors.array import Array
 from msdkit.processors.base import Processor
@@ -161,7 +164,7 @@ def test_the_fingerprint_follows_data_order_and_processors(tmp_path: Path) -> No
 
 
 def test_processing_that_was_interrupted_goes_on(tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr("msdkit.data.CHUNK", 2)
+    monkeypatch.setattr("msdkit.data.inputs.CHUNK", 2)
     raw, stopped, after = texts("a", "b", "c", "d", "e"), Letters(), Letters()
     stopped.stop_at = 3
     with pytest.raises(KeyboardInterrupt):
@@ -242,7 +245,7 @@ class Many(Listed):
 def test_memory_does_not_grow_with_the_examples(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("msdkit.disk_arrays.IN_MEMORY", 1000)
+    monkeypatch.setattr("msdkit.io.arrays.IN_MEMORY", 1000)
 
     def held(count: int) -> int:
         raw = RawSplit(Many(count), "train", "single_label")

@@ -9,12 +9,12 @@ import torch
 from sums import MODALITIES, THREE, B, Sums, batch_of, kl_row
 from torch import Tensor, nn
 
-from msdkit.distiller import Distiller
+from msdkit.distillation.distiller import Distiller
+from msdkit.distillation.terms import Term
+from msdkit.distillation.views import distilled_views, merge_views
 from msdkit.errors import ConfigError
 from msdkit.losses.logits import KLDivergence
 from msdkit.losses.task import CrossEntropy
-from msdkit.student_views import distilled_views, merge_views
-from msdkit.terms import Term
 from msdkit.types import Modality, ModelOutput, View, WeightingInput, default_views
 from msdkit.weightings.saliency import Saliency
 

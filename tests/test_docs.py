@@ -11,12 +11,12 @@ import toy
 import yaml
 
 from msdkit.builtin import BUILTIN
-from msdkit.cli import app
-from msdkit.config import ExperimentConfig, TrainConfig
-from msdkit.config_files import name_nodes
-from msdkit.declarations import losses_kind
+from msdkit.cli.commands import app
+from msdkit.config.declarations import losses_kind
+from msdkit.config.files import name_nodes
+from msdkit.config.schema import ExperimentConfig, TrainConfig
 from msdkit.registry import LOSSES, REGISTRIES
-from msdkit.schema import config_parameters, value_problems
+from msdkit.signatures import config_parameters, value_problems
 
 sys.path.append(str(toy.ROOT / "tools"))
 import make_docs

@@ -14,7 +14,7 @@ import toy
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from msdkit.cli import app
+from msdkit.cli.commands import app
 
 DOCS = toy.ROOT / "docs"
 FIRST = "how-to/dataset.md"  # writes the data and trains the teacher that the others use
@@ -101,8 +101,8 @@ def no_report(folders: Any, out: Path, **_: Any) -> Path:
 def inside(folder: Path, patch: pytest.MonkeyPatch) -> None:
     patch.chdir(folder)
     patch.setenv("MSDKIT_CACHE", str(folder / "cache"))
-    patch.setattr("msdkit.runs.FLOP_EXAMPLES", 2)
-    patch.setattr("msdkit.runs.SPEED_EXAMPLES", 2)
+    patch.setattr("msdkit.evaluation.cost.FLOP_EXAMPLES", 2)
+    patch.setattr("msdkit.evaluation.cost.SPEED_EXAMPLES", 2)
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from web import serve
 
-from msdkit import download as module
-from msdkit.download import download
 from msdkit.errors import DataError
+from msdkit.hub import download as module
+from msdkit.hub.download import download
 
 CONTENT = bytes(range(256)) * 20
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

@@ -9,17 +9,12 @@ import pytest
 import torch
 import toy
 
-from msdkit.data import ModelInputs, RawSplit, Split
-from msdkit.evaluation import (
-    PredictionRows,
-    agreement,
-    answers,
-    predict,
-    readable,
-    score,
-    write_predictions,
-)
-from msdkit.saved_model import load
+from msdkit.data.inputs import ModelInputs
+from msdkit.data.raw import RawSplit
+from msdkit.data.split import Split
+from msdkit.evaluation.scores import agreement, predict, score
+from msdkit.runs.predictions import PredictionRows, answers, readable, write_predictions
+from msdkit.runs.saved_model import load
 from msdkit.types import default_views
 
 VIEWS = default_views(["text", "image"])

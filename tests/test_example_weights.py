@@ -10,11 +10,11 @@ import torch
 import toy
 from torch import Tensor
 
-from msdkit.checkpoint import load_tree
 from msdkit.errors import ConfigError
-from msdkit.example_weights import example_weights
-from msdkit.experiment import Experiment
-from msdkit.training_state import STATE
+from msdkit.runs.example_weights import example_weights
+from msdkit.runs.experiment import Experiment
+from msdkit.training.checkpoint import STATE
+from msdkit.training.tree import load_tree
 
 VIEWS = ["multimodal", "text", "image"]
 SALIENCY = {"name": "saliency", "by": "removal", "score": "kl", "map": "tanh"}

@@ -13,8 +13,9 @@ from PIL import Image
 from torchvision.ops import box_iou
 from typer.testing import CliRunner
 
+from msdkit.cli.features import app
 from msdkit.errors import ConfigError, DataError
-from msdkit.feature_extract import (
+from msdkit.features.extraction import (
     DETECTOR,
     Boxes,
     Extractor,
@@ -22,11 +23,10 @@ from msdkit.feature_extract import (
     build_extractor,
     extract_features,
 )
-from msdkit.feature_shards import Shard
-from msdkit.feature_sources import Regions
-from msdkit.feature_store import FeatureStore
-from msdkit.features_cli import app
+from msdkit.features.sources import Regions
 from msdkit.processors.regions import Regions as RegionsProcessor
+from msdkit.store.shards import Shard
+from msdkit.store.store import FeatureStore
 
 TIMM = "mobilenetv3_small_050"
 

@@ -20,13 +20,13 @@ from region_formats import (
 )
 from typer.testing import CliRunner
 
-from msdkit import feature_sources
+from msdkit.cli.features import app
 from msdkit.errors import ConfigError, DataError
-from msdkit.feature_import import SOURCES, detect, import_features
-from msdkit.feature_shards import Shard
-from msdkit.feature_store import FeatureStore
-from msdkit.features_cli import app
+from msdkit.features import sources as feature_sources
+from msdkit.features.importing import SOURCES, detect, import_features
 from msdkit.processors.regions import Regions as RegionsProcessor
+from msdkit.store.shards import Shard
+from msdkit.store.store import FeatureStore
 
 
 @pytest.mark.parametrize(("write", "format"), WRITERS)

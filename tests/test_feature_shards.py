@@ -11,13 +11,16 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from msdkit.data import ModelInputs, RawSplit
+from msdkit.data.inputs import ModelInputs
+from msdkit.data.raw import RawSplit
 from msdkit.errors import ConfigError, DataError
-from msdkit.feature_format import INDEX, StoreBusy, read_index, write_index
-from msdkit.feature_shards import Shard, join, shards
-from msdkit.feature_store import FeatureStore, FeatureStoreWriter
+from msdkit.io.locks import StoreBusy
 from msdkit.processors.base import Processor
 from msdkit.processors.regions import RegionStore
+from msdkit.store.format import INDEX, read_index, write_index
+from msdkit.store.shards import Shard, join, shards
+from msdkit.store.store import FeatureStore
+from msdkit.store.writer import FeatureStoreWriter
 from msdkit.types import Example, Modality
 
 
@@ -183,7 +186,7 @@ def test_processes_share_the_work_and_take_over_that_of_the_dead(
 ) -> None:
     """Threads stand for processes: the locks are those of open files."""
     for name, value in {"SHARD": 5, "CHUNK": 1, "POLL": 0.01}.items():
-        monkeypatch.setattr(f"msdkit.data.{name}", value)
+        monkeypatch.setattr(f"msdkit.data.inputs.{name}", value)
     monkeypatch.setattr(Letters, "asked", [])
     expected = [f"text {i % 23}" for i in range(40)]
     assert read_letters(tmp_path / "first") == expected

@@ -29,7 +29,7 @@ from region_formats import (
 )
 
 from msdkit.errors import DataError
-from msdkit.feature_import import detect, import_features
+from msdkit.features.importing import detect, import_features
 
 KEY = next(iter(pictures())).encode()
 ROW = [KEY.decode(), WIDTH, HEIGHT, 2, cell(np.zeros((2, 4))), cell(np.ones((2, DIM)))]

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from msdkit.errors import DataError
-from msdkit.feature_store import FeatureStore, FeatureStoreWriter
+from msdkit.store.store import FeatureStore
+from msdkit.store.writer import FeatureStoreWriter
 
 
 def records(n: int = 6, dim: int = 3) -> dict[str, np.ndarray]:
@@ -210,7 +211,7 @@ def test_pickling_reopens_the_file(tmp_path):
 BUILD = """
 import os, signal, sys
 import numpy as np
-from msdkit.feature_store import FeatureStoreWriter
+from msdkit.store.writer import FeatureStoreWriter
 with FeatureStoreWriter(sys.argv[1], 2, boxes=True) as writer:
     for i in range(int(sys.argv[2])):
         if i == int(sys.argv[3]):

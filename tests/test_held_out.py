@@ -11,8 +11,8 @@ import torch
 import toy
 
 from msdkit.errors import ConfigError
-from msdkit.logs import BINS, WeightLog
-from msdkit.runs import run
+from msdkit.runs.runner import run
+from msdkit.training.logs import BINS, WeightLog
 
 PLUGIN = '''
 """A weighting that learns nothing but remembers whom it saw."""
@@ -145,7 +145,7 @@ def test_a_plugin_that_learns(tmp_path: Path, own_cache: Path, toy_teacher: Path
         train={"held_out": 0.25, "max_steps": 5},
     )
     assert run(config)["steps"] == 5
-    from msdkit.checkpoint import load_tree
+    from msdkit.training.tree import load_tree
 
     state = load_tree(tmp_path / "x" / "last" / "state.safetensors")
     assert state["distiller"]["weighting.calls"] == 3  # steps 0, 2 and 4

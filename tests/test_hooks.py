@@ -11,14 +11,17 @@ import pytest
 import torch
 import toy
 
-from msdkit.data import ModelInputs, RawSplit, Split
+from msdkit.data.inputs import ModelInputs
+from msdkit.data.labels import LazyLabels, labels_at
+from msdkit.data.raw import RawSplit
+from msdkit.data.split import Split
 from msdkit.errors import ConfigError, DataError
-from msdkit.evaluation import score
+from msdkit.evaluation.scores import score
 from msdkit.processors.array import Array
 from msdkit.registry import DATASETS
-from msdkit.runs import evaluate_run, run
-from msdkit.split_labels import LazyLabels, labels_at
-from msdkit.study import compare
+from msdkit.runs.evaluate import evaluate_run
+from msdkit.runs.runner import run
+from msdkit.studies.study import compare
 from msdkit.tables import print_run
 from msdkit.types import Example, Modality, Task
 
@@ -93,7 +96,7 @@ def test_lazy_labels_are_those_of_the_examples(cls: type, task: Task) -> None:
 def test_a_batch_asks_for_its_own_labels_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("msdkit.raw_split.CHUNK", 4)
+    monkeypatch.setattr("msdkit.data.raw.CHUNK", 4)
     raw = opened(Known, "soft_target")
     before = list(raw.dataset.asked)
     assert before == [[0, 1, 2, 3]]  # to see their form
@@ -108,7 +111,7 @@ def test_scores_of_lazy_labels_are_the_same(monkeypatch: pytest.MonkeyPatch) -> 
     raw, lazy = opened(Dense, "soft_target"), opened(Known, "soft_target")
     logits = {"multimodal": torch.randn(16, 3), "text": torch.randn(16, 3)}
     wanted = score(logits, raw.labels, ["vqa_accuracy"], "soft_target")  # type: ignore[arg-type]
-    monkeypatch.setattr("msdkit.evaluation.CHUNK", 5)
+    monkeypatch.setattr("msdkit.evaluation.scores.CHUNK", 5)
     lazy.dataset.asked.clear()
     found = score(logits, lazy.labels, ["vqa_accuracy"], "soft_target")  # type: ignore[arg-type]
     assert max(map(len, lazy.dataset.asked)) <= 5

@@ -9,63 +9,91 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-# From the bottom up. At its top a module imports from rows above it and from its left; inside a
-# function from all of its own row. The families of the second row never import one another.
-LAYERS = [row.split() for row in (
-    "errors schema parallel progress types files assets archives download paths functional "
-    "plain_pickle disk_arrays strings feature_format feature_writer feature_store feature_shards "
-    "registry",
-    "losses weightings models datasets processors metrics",
-    "builtin space config config_files terms declarations loss_fit "
-    "train_fit sweep_fit compatibility validation split_labels raw_split data "
-    "teacher_plan teacher_shards teacher_cache student_views "
-    "distiller "
-    "feature_sources feature_lmdb feature_import feature_extract "
-    "zoo_entries zoo",
-    "checkpoint logs evaluation significance cost tables stopping trackers "
-    "optimization batches watch "
-    "compilation processes training_state trainer testing",
-    "run_folder saved_model new_model teachers experiment example_weights search runs work "
-    "trials sweep study_summary study_plan study catalogue report",
-    "cli_arguments features_cli zoo_cli study_cli cli __main__ __init__",
-)]  # fmt: skip
-FAMILIES = LAYERS[1]
-PLACE = {name: (i, j) for i, row in enumerate(LAYERS) for j, name in enumerate(row)}
+FILES = sorted((ROOT / "msdkit").rglob("*.py"))
+# From the top down: a package, and which packages it may import. Each may import the contracts,
+# the files of msdkit/ itself, which import one another alone.
+PACKAGES = {
+    "cli": "report studies runs training testing evaluation teacher_cache features datasets data "
+    "config distillation hub store io",
+    "report": "studies runs evaluation data config distillation processors io",
+    "studies": "runs evaluation data config io",
+    "runs": "training evaluation teacher_cache datasets data config distillation models hub io",
+    "training": "evaluation data config distillation io",
+    "testing": "data",
+    "evaluation": "data",
+    "teacher_cache": "data io",
+    "features": "processors store io",
+    "datasets": "data hub io",
+    "data": "config store io",
+    "config": "hub",
+    "distillation": "",
+    "losses": "",
+    "weightings": "",
+    "models": "",
+    "processors": "hub store",
+    "hub": "io",
+    "store": "io",
+    "io": "",
+}
 
 
-def imports(tree: ast.AST, top: bool = True) -> Iterator[tuple[str, bool]]:
-    """(dotted name, whether it is imported at the top of the module)"""
-    for node in ast.iter_child_nodes(tree):
+def module_of(path: Path) -> str:
+    """The dotted name under which a file is imported."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {module_of(path): path for path in FILES}
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The modules that a file imports, at its top, inside functions or for types alone."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from ((alias.name, top) for alias in node.names)
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "relative imports hide where they lead"
-            names = [f"msdkit.{alias.name}" for alias in node.names]
-            yield from (
-                (n, top) for n in (names if node.module == "msdkit" else [str(node.module)])
-            )
-        yield from imports(node, top and not isinstance(node, ast.FunctionDef | ast.Lambda))
+            inside = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from (name if name in MODULES else str(node.module) for name in inside)
 
 
-FILES = sorted((ROOT / "msdkit").rglob("*.py"))
+def hall(module: str) -> str:
+    """The package that a module of msdkit lies in; "" for the contracts."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 and parts[1] in PACKAGES else ""
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_imports_go_downwards(path):
-    own = path.relative_to(ROOT / "msdkit").parts[0].removesuffix(".py")
-    layer, left = PLACE[own]
-    for dotted, top in imports(ast.parse(path.read_text(encoding="utf-8"))):
-        package, _, rest = dotted.partition(".")
-        assert package not in ("projects", "tests", "benchmarks"), f"{own} imports {dotted}"
-        name = rest.partition(".")[0]
-        if package != "msdkit" or name == own:
-            continue
-        there, place = PLACE[name]
-        same = there == layer and own not in FAMILIES and (place < left or not top)
-        assert there < layer or same, f"{own} (layer {layer}) imports {dotted} (layer {there})"
+    own = module_of(path)
+    if own in ("msdkit", "msdkit.__main__"):  # the face, which hands on names from everywhere
+        return
+    for name in imports(path):
+        top = name.split(".")[0]
+        assert top not in ("projects", "tests", "benchmarks"), f"{own} imports {name}"
+        there = hall(name) if top == "msdkit" else ""
+        if there not in ("", hall(own)):
+            allowed = PACKAGES[hall(own)].split() if hall(own) else []
+            assert there in allowed, f"{own} imports {name}; it may import {allowed}"
 
 
-def test_every_module_has_a_layer():
-    assert {path.relative_to(ROOT / "msdkit").parts[0].removesuffix(".py") for path in FILES} == {
-        *PLACE
-    }
+def test_every_package_has_a_row_and_imports_rows_below_it():
+    folders = {p.parent.name for p in (ROOT / "msdkit").glob("*/__init__.py")}
+    assert set(PACKAGES) == folders
+    rows = list(PACKAGES)
+    for place, (package, allowed) in enumerate(PACKAGES.items()):
+        assert set(allowed.split()) <= set(rows[place + 1 :]), package
+
+
+def test_contributing_shows_this_table():
+    rows = [
+        f"| `{package}/` | {about(package)} | {', '.join(allowed.split()) or '–'} |"
+        for package, allowed in PACKAGES.items()
+    ]
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert "\n".join(rows) in text, "CONTRIBUTING.md should hold:\n" + "\n".join(rows)
+
+
+def about(package: str) -> str:
+    """What lives in a package, as it says itself."""
+    text = (ROOT / "msdkit" / package / "__init__.py").read_text(encoding="utf-8")
+    return str(ast.get_docstring(ast.parse(text))).partition("\n")[0].rstrip(".")

@@ -12,10 +12,10 @@ import pytest
 import toy
 from conftest import plugins_forgotten
 
-from msdkit import runs
-from msdkit.config_files import load_raw
+from msdkit.config.files import load_raw
+from msdkit.config.validation import validate
+from msdkit.runs import runner as runs
 from msdkit.types import TASKS
-from msdkit.validation import validate
 
 METHODS = sorted((toy.ROOT / "configs" / "methods").glob("*.yaml"))
 SINGLE = "loss '{}' is for single_label and this data set is {}"
@@ -54,8 +54,8 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("methods")
     with pytest.MonkeyPatch.context() as patch, plugins_forgotten():
         patch.setenv("MSDKIT_CACHE", str(folder / "cache"))
-        for same in ("costs", "environment"):  # whatever the method; they take their time
-            patch.setattr(runs, same, lambda *_: {})
+        for same in ("evaluate.costs", "runner.environment"):  # they take their time
+            patch.setattr(f"msdkit.runs.{same}", lambda *_: {})
         for kind in TASKS:
             values = base(folder, kind)
             toy.write(folder / f"{kind}.yaml", values)

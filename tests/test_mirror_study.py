@@ -12,7 +12,7 @@ import pytest
 import toy
 from made_up import finished
 
-from msdkit.study_summary import summarise
+from msdkit.studies.summary import summarise
 
 EVERY = np.arange(400)
 # {method: which of its answers are right}, each a subset of the next

@@ -15,14 +15,15 @@ import toy
 from parallel_worker import JOBS, STOP
 from torch import Tensor
 
-from msdkit import parallel, processes, runs
-from msdkit.config import TrainConfig
-from msdkit.distiller import Distiller
+from msdkit import parallel
+from msdkit.config.schema import TrainConfig
+from msdkit.distillation.distiller import Distiller
+from msdkit.distillation.terms import Term
 from msdkit.errors import ConfigError
-from msdkit.experiment import Experiment
 from msdkit.registry import LOSSES, WEIGHTINGS
-from msdkit.runs import run
-from msdkit.terms import Term
+from msdkit.runs.experiment import Experiment
+from msdkit.runs.runner import run
+from msdkit.training import processes
 
 ROWS = 49  # of each split
 
@@ -34,7 +35,7 @@ def two(tmp_path_factory: pytest.TempPathFactory, toy_teacher: Path) -> Iterator
     apart.torchrun(2, parallel_worker.main, folder, toy_teacher)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MSDKIT_CACHE", str(folder / "cache"))
-        patch.setattr(runs, "costs", lambda *_: {})
+        patch.setattr("msdkit.runs.evaluate.costs", lambda *_: {})
         yield folder
 
 

@@ -16,17 +16,18 @@ import pytest
 import toy
 from web import serve
 
-from msdkit import declarations, download, paths
+from msdkit.config import validation
 from msdkit.datasets.jsonl import Jsonl
 from msdkit.errors import DataError
-from msdkit.feature_store import FeatureStoreWriter
-from msdkit.new_model import folder_of
-from msdkit.paths import absent, fetched, is_address, local
+from msdkit.hub import download, paths
+from msdkit.hub.paths import absent, fetched, is_address, local
 from msdkit.processors.array import Features
 from msdkit.processors.regions import Regions
 from msdkit.processors.text import Tokenizer
-from msdkit.runs import run
-from msdkit.saved_model import load
+from msdkit.runs.new_model import folder_of
+from msdkit.runs.runner import run
+from msdkit.runs.saved_model import load
+from msdkit.store.writer import FeatureStoreWriter
 
 
 def packed(folder: Path, *names: str, below: str = "") -> bytes:
@@ -186,11 +187,11 @@ def test_a_teachers_run_by_address(tmp_path: Path) -> None:
     with serve({"x.tgz": packed(tmp_path / "x", below="x/")}) as site:
         shutil.rmtree(tmp_path / "x")
         node = {"run": f"{site.root}x.tgz"}
-        assert declarations.teacher_lacks(node) == ""
-        assert declarations.model_node(node) is None  # `check` fetches nothing
+        assert validation.teacher_lacks(node) == ""
+        assert validation.model_node(node) is None  # `check` fetches nothing
         assert not site.asked
         there = load(node["run"])
         assert there.label_names == own.label_names
-        assert declarations.model_node(node) is not None
-        assert declarations.teacher_lacks(node) == ""
+        assert validation.model_node(node) is not None
+        assert validation.teacher_lacks(node) == ""
         assert len(site.asked) == 1

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from msdkit.errors import DataError
-from msdkit.plain_pickle import load_npy, load_plain
+from msdkit.io.pickles import load_npy, load_plain
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,10 @@ import pytest
 import torch
 import toy
 
-from msdkit import runs
-from msdkit.config_files import load_raw
-from msdkit.study import compare
-from msdkit.validation import validate
+from msdkit.config.files import load_raw
+from msdkit.config.validation import validate
+from msdkit.runs import runner as runs
+from msdkit.studies.study import compare
 
 STUDY = toy.ROOT / "projects/planted"
 SHARED = toy.ROOT / "configs/methods"

@@ -18,15 +18,15 @@ import toy
 from conftest import plugins_forgotten
 from fake_assets import write_fake_minilm
 
-from msdkit import runs
-from msdkit.config_files import load_raw
-from msdkit.feature_store import FeatureStoreWriter
+from msdkit.config.files import load_raw
+from msdkit.config.validation import Validation, validate
 from msdkit.models.uniter import Uniter
 from msdkit.models.visual_bert import PRESETS
 from msdkit.registry import DATASETS
 from msdkit.report.read import read
+from msdkit.runs import runner as runs
+from msdkit.store.writer import FeatureStoreWriter
 from msdkit.types import Modality
-from msdkit.validation import Validation, validate
 
 PAPER, MIRROR = toy.ROOT / "projects/msd_paper", toy.ROOT / "projects/msd_mirror"
 SHARED = toy.ROOT / "configs/methods"
@@ -94,8 +94,8 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("projects")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        for same in ("costs", "environment"):
-            patch.setattr(runs, same, lambda *_: {})
+        for same in ("evaluate.costs", "runner.environment"):
+            patch.setattr(f"msdkit.runs.{same}", lambda *_: {})
         yield folder
 
 

@@ -9,7 +9,7 @@ import pytest
 import toy
 
 from msdkit.errors import ConfigError
-from msdkit.runs import run
+from msdkit.runs.runner import run
 
 
 @pytest.mark.parametrize("what", ["data", "teacher"])

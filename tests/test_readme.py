@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 
 import msdkit
-from msdkit.cli import main
+from msdkit.cli.commands import main
 from msdkit.registry import LOSSES, MODELS
-from msdkit.testing import check_loss
+from msdkit.testing.losses import check_loss
 from msdkit.types import Batch, Modality, Sequence
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")

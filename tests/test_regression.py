@@ -11,9 +11,10 @@ import pytest
 import toy
 
 from msdkit.errors import ConfigError, DataError
-from msdkit.runs import evaluate_run, predict_file, run
-from msdkit.saved_model import load
-from msdkit.study import compare
+from msdkit.runs.evaluate import evaluate_run, predict_file
+from msdkit.runs.runner import run
+from msdkit.runs.saved_model import load
+from msdkit.studies.study import compare
 
 COUNTS = {"train": 40, "val": 16, "test": 16}
 

@@ -13,13 +13,12 @@ import apart
 import pytest
 import toy
 
-from msdkit import runs
-from msdkit import trainer as training
-from msdkit.checkpoint import save_tree
-from msdkit.config import ExperimentConfig
+from msdkit.config.schema import ExperimentConfig
 from msdkit.errors import DataError
-from msdkit.runs import run
-from msdkit.training_state import batches_per_step
+from msdkit.runs.runner import run
+from msdkit.training import trainer as training
+from msdkit.training.checkpoint import batches_per_step
+from msdkit.training.tree import save_tree
 
 # Dropout, hidden modalities, weights per example, accumulation: all that draws or remembers
 SALIENCY = {"name": "saliency", "scale": 0.7}
@@ -69,7 +68,7 @@ def assert_same_runs(a: Path, b: Path) -> None:
 @pytest.fixture
 def no_costs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Counting FLOPs takes longer than training here."""
-    monkeypatch.setattr(runs, "costs", lambda *_: {})
+    monkeypatch.setattr("msdkit.runs.evaluate.costs", lambda *_: {})
 
 
 class Killed(BaseException):

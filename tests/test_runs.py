@@ -14,11 +14,13 @@ import torch
 import toy
 from PIL import Image
 
-from msdkit import runs
 from msdkit.errors import ConfigError, DataError
-from msdkit.feature_store import FeatureStoreWriter
-from msdkit.runs import evaluate_run, predict_file, run
-from msdkit.saved_model import load
+from msdkit.runs import runner as runs
+from msdkit.runs.evaluate import evaluate_run, predict_file
+from msdkit.runs.folder import read_config
+from msdkit.runs.runner import run
+from msdkit.runs.saved_model import load
+from msdkit.store.writer import FeatureStoreWriter
 
 LABELS = ["blue", "green", "red"]
 
@@ -65,7 +67,7 @@ def test_scores_follow_from_the_predictions(distilled: Path) -> None:
 
 
 def test_a_finished_run_is_only_read(distilled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = runs.read_config(distilled)
+    config = read_config(distilled)
     before = {p: p.stat().st_mtime_ns for p in distilled.rglob("*")}
     monkeypatch.setattr(runs.Experiment, "trainer", None)  # to call it would fail
     assert run(config) == json.loads((distilled / "results.json").read_text())
@@ -73,7 +75,7 @@ def test_a_finished_run_is_only_read(distilled: Path, monkeypatch: pytest.Monkey
 
 
 def test_the_saved_config_makes_the_same_run(distilled: Path) -> None:
-    config = runs.read_config(distilled)
+    config = read_config(distilled)
     config.run_dir = str(distilled.with_name("again"))
     run(config)
     assert toy.equal(toy.weights(distilled), toy.weights(distilled.with_name("again")))
@@ -116,7 +118,7 @@ def test_which_splits_are_evaluated(tmp_path: Path, own_cache: Path, test: bool)
 def test_maskings_train_in_a_distillation(
     tmp_path: Path, own_cache: Path, masking: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "costs", lambda *_: {})
+    monkeypatch.setattr("msdkit.runs.evaluate.costs", lambda *_: {})
     node = {"name": masking}
     hides = {"modality_dropout": 0.0 if masking == "shuffle" else 0.3}  # a mask token learns by it
     run(toy.configured(tmp_path / "teacher.yaml", toy.PLAIN, masking=node, train=hides))

@@ -14,8 +14,8 @@ import toy
 
 import msdkit
 from msdkit.errors import ConfigError, DataError
-from msdkit.runs import run
-from msdkit.saved_model import load
+from msdkit.runs.runner import run
+from msdkit.runs.saved_model import load
 
 
 @pytest.fixture

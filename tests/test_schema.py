@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Optional, Union
 import pytest
 
 from msdkit.registry import Registry
-from msdkit.schema import (
+from msdkit.signatures import (
     config_parameters,
     context_parameters,
     describe,

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 import toy
 
-from msdkit.config import ExperimentConfig
-from msdkit.runs import evaluate_run, run
-from msdkit.search import best_weights
+from msdkit.config.schema import ExperimentConfig
+from msdkit.runs.evaluate import evaluate_run
+from msdkit.runs.runner import run
+from msdkit.runs.search import best_weights
 
 
 @pytest.fixture

@@ -18,9 +18,8 @@ import release_formats
 import toy
 from test_methods import REFUSED
 
-from msdkit import runs
-from msdkit.config_files import load_raw
-from msdkit.declarations import declared
+from msdkit.config.declarations import declared
+from msdkit.config.files import load_raw
 
 CONFIGS = toy.ROOT / "configs"
 DATA = sorted(CONFIGS.glob("*/data.yaml"))
@@ -78,8 +77,8 @@ def folder(fake_packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
         patch.setenv("MSDKIT_CACHE", str(fake_packages))
         patch.setenv("MSDKIT_DATA", str(made / "data"))
         patch.chdir(made)
-        for same in ("costs", "environment"):  # as slow for any config, and so is the report
-            patch.setattr(runs, same, lambda *_: {})
+        for same in ("evaluate.costs", "runner.environment"):  # slow, as is the report
+            patch.setattr(f"msdkit.runs.{same}", lambda *_: {})
         patch.setattr("msdkit.report.write_report", lambda *_, **__: None)
         for dataset, write in RELEASED.items():
             write(made / "data" / dataset)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from msdkit.evaluation.significance import Anew, Sums, answers, holm, interval, permuted, resampled
 from msdkit.functional import probabilities
 from msdkit.registry import METRICS
-from msdkit.significance import Anew, Sums, answers, holm, interval, permuted, resampled
 
 TASKS = {
     "accuracy": ("single_label", "multi_label"),

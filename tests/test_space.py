@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import toy
 
-from msdkit.config_files import load_raw, parse_override
-from msdkit.space import entry
-from msdkit.validation import validate
+from msdkit.config.files import load_raw, parse_override
+from msdkit.config.space import entry
+from msdkit.config.validation import validate
 
 RATE = {"low": 1e-4, "high": 1e-2, "log": True}
 

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from msdkit import disk_arrays, strings
-from msdkit.disk_arrays import ArrayWriter, on_disk
 from msdkit.errors import DataError
-from msdkit.strings import find, first_rows, repeated, stored, table
+from msdkit.io import arrays as disk_arrays
+from msdkit.io import strings
+from msdkit.io.arrays import ArrayWriter, on_disk
+from msdkit.io.strings import find, first_rows, repeated, stored, table
 
 TEXTS = ["one", "", "zwei ü", "\udce9.png", "one", "x" * 300, "", "last"]
 

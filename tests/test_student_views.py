@@ -10,14 +10,14 @@ import torch
 from sums import MODALITIES, THREE, B, C, Sums, batch_of, kl_row
 from torch import Tensor, nn
 
-from msdkit.distiller import Distiller
+from msdkit.distillation.distiller import Distiller
+from msdkit.distillation.terms import Term
+from msdkit.distillation.views import can_share, drawn
 from msdkit.errors import ConfigError
 from msdkit.losses.logits import KLDivergence
 from msdkit.losses.task import CrossEntropy
 from msdkit.models.fusion_transformer import FusionTransformer
 from msdkit.models.masking import Zero
-from msdkit.student_views import can_share, drawn
-from msdkit.terms import Term
 from msdkit.types import Batch, ModelOutput, WeightingInput, default_views
 from msdkit.weightings.learned import Learned
 from msdkit.weightings.saliency import Saliency

@@ -13,10 +13,10 @@ import pytest
 import toy
 from made_up import finished
 
-from msdkit import work
 from msdkit.errors import ConfigError, MsdkitError
-from msdkit.study import compare
-from msdkit.study_summary import summarise
+from msdkit.studies import queue as work
+from msdkit.studies.study import compare
+from msdkit.studies.summary import summarise
 from msdkit.tables import figure, spread, study_tables
 
 

@@ -12,20 +12,19 @@ import apart
 import pytest
 import toy
 
-from msdkit import runs
-from msdkit.config_files import load_raw, name_nodes
+from msdkit.config.files import load_raw, name_nodes
+from msdkit.config.validation import validate
 from msdkit.errors import ConfigError, TrainingError
-from msdkit.runs import run
-from msdkit.sweep import best_config, sweep
-from msdkit.trials import Trials
-from msdkit.validation import validate
+from msdkit.runs.runner import run
+from msdkit.studies.sweep import best_config, sweep
+from msdkit.studies.trials import Trials
 
 RATE = {"train.lr": {"low": 1e-4, "high": 1e-1, "log": True}}
 
 
 @pytest.fixture(autouse=True)
 def quick(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "costs", lambda *_: {})
+    monkeypatch.setattr("msdkit.runs.evaluate.costs", lambda *_: {})
 
 
 def config(folder: Path, **more: Any) -> str:

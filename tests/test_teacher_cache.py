@@ -12,13 +12,15 @@ import toy
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from msdkit import teacher_cache, teacher_shards
-from msdkit.data import ModelInputs, RawSplit
+from msdkit.data.inputs import ModelInputs
+from msdkit.data.raw import RawSplit
 from msdkit.errors import ConfigError, DataError
 from msdkit.processors.array import Array
-from msdkit.runs import run
-from msdkit.saved_model import SavedModel, load
-from msdkit.teacher_cache import cached_answers
+from msdkit.runs.runner import run
+from msdkit.runs.saved_model import SavedModel, load
+from msdkit.teacher_cache import cache as teacher_cache
+from msdkit.teacher_cache import shards as teacher_shards
+from msdkit.teacher_cache.cache import cached_answers
 from msdkit.types import Modality, View, default_views
 
 VIEWS = default_views(["text", "image"])

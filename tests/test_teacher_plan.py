@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from msdkit import teacher_plan
-from msdkit.teacher_plan import Plan, distinct, make_plan
+from msdkit.teacher_cache import plan as teacher_plan
+from msdkit.teacher_cache.plan import Plan, distinct, make_plan
 
 SHOWN = [["text", "image"], ["text"], ["image"]]
 

@@ -18,14 +18,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from msdkit import teacher_plan, teacher_shards
-from msdkit.data import ModelInputs, RawSplit
+from msdkit.data.inputs import ModelInputs
+from msdkit.data.raw import RawSplit
 from msdkit.errors import DataError
 from msdkit.models.fusion_transformer import FusionTransformer
 from msdkit.processors.array import Array
 from msdkit.registry import MASKINGS
-from msdkit.teacher_cache import cached_answers
-from msdkit.teacher_shards import Shards
+from msdkit.teacher_cache import plan as teacher_plan
+from msdkit.teacher_cache import shards as teacher_shards
+from msdkit.teacher_cache.cache import cached_answers
+from msdkit.teacher_cache.shards import Shards
 from msdkit.types import Example, Modality, default_views
 
 MODALITIES = {"text": Modality("tokens", 50), "image": Modality("features", 6)}

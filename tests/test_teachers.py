@@ -11,11 +11,11 @@ import pytest
 import torch
 import toy
 
-from msdkit import teachers
 from msdkit.errors import ConfigError
-from msdkit.models.multi_teacher import MultiTeacher
 from msdkit.registry import MODELS
-from msdkit.runs import run
+from msdkit.runs import teachers
+from msdkit.runs.ensemble import MultiTeacher
+from msdkit.runs.runner import run
 from msdkit.types import default_views
 
 VIEWS = default_views(["text", "image"])

@@ -11,13 +11,13 @@ import torch
 import toy
 from torch import Tensor, nn
 
-from msdkit.checkpoint import load_tree
-from msdkit.distiller import Distiller
+from msdkit.distillation.distiller import Distiller
+from msdkit.distillation.terms import Term, asked, handed, pair_layers
 from msdkit.errors import ConfigError
 from msdkit.models.fusion_transformer import FusionTransformer
 from msdkit.registry import LOSSES
-from msdkit.runs import run
-from msdkit.terms import Term, asked, handed, pair_layers
+from msdkit.runs.runner import run
+from msdkit.training.tree import load_tree
 from msdkit.types import Batch, Modality, ModelOutput, Sequence
 
 MODALITIES = {"text": Modality("tokens", 20), "image": Modality("features", 4)}

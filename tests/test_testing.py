@@ -13,18 +13,14 @@ import torch
 from fake_clipart import write_fake_clipart
 from PIL import Image
 
-from msdkit.feature_store import FeatureStoreWriter
 from msdkit.registry import DATASETS, LOSSES, MASKINGS, METRICS, MODELS, PROCESSORS, WEIGHTINGS
-from msdkit.testing import (
-    WIDTH,
-    check_dataset,
-    check_loss,
-    check_masking,
-    check_metric,
-    check_model,
-    check_processor,
-    check_weighting,
-)
+from msdkit.store.writer import FeatureStoreWriter
+from msdkit.testing.data import check_dataset, check_processor
+from msdkit.testing.losses import check_loss
+from msdkit.testing.metrics import check_metric
+from msdkit.testing.models import check_masking, check_model
+from msdkit.testing.promises import WIDTH
+from msdkit.testing.weightings import check_weighting
 from msdkit.types import TASKS, Modality
 
 MODALITIES = {"text": Modality("tokens", 30), "image": Modality("features", 6)}

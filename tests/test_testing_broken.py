@@ -13,15 +13,11 @@ from torch import nn
 from msdkit.models.base import Model
 from msdkit.models.masking import Masking, Zero
 from msdkit.processors.base import Processor
-from msdkit.testing import (
-    check_dataset,
-    check_loss,
-    check_masking,
-    check_metric,
-    check_model,
-    check_processor,
-    check_weighting,
-)
+from msdkit.testing.data import check_dataset, check_processor
+from msdkit.testing.losses import check_loss
+from msdkit.testing.metrics import check_metric
+from msdkit.testing.models import check_masking, check_model
+from msdkit.testing.weightings import check_weighting
 from msdkit.types import Example, Modality, ModelOutput
 
 MODALITIES = {"text": Modality("tokens", 30), "image": Modality("features", 6)}

@@ -12,14 +12,13 @@ import toy
 import yaml
 from accelerate import tracking
 
-from msdkit import runs
 from msdkit.errors import ConfigError
-from msdkit.runs import run
+from msdkit.runs.runner import run
 
 
 @pytest.fixture(autouse=True)
 def quick(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "costs", lambda *_: {})
+    monkeypatch.setattr("msdkit.runs.evaluate.costs", lambda *_: {})
 
 
 def numbers(log: Path) -> dict[tuple[str, int], float]:

@@ -9,9 +9,9 @@ import pytest
 import toy
 from right_config import problems
 
-from msdkit.config_files import load_raw
+from msdkit.config.files import load_raw
+from msdkit.config.validation import validate
 from msdkit.errors import ConfigError
-from msdkit.validation import validate
 
 MISTAKES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "group_by": (

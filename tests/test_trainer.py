@@ -14,13 +14,13 @@ import toy
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from msdkit.batches import epoch_order
+from msdkit.data.loader import epoch_order
 from msdkit.errors import ConfigError, TrainingError
-from msdkit.logs import Window
-from msdkit.runs import run
-from msdkit.trainer import Trainer
+from msdkit.runs.runner import run
+from msdkit.training.logs import Window
+from msdkit.training.trainer import Trainer
+from msdkit.training.watch import Watch
 from msdkit.types import StepOutput
-from msdkit.watch import Watch
 
 
 def test_the_order_is_a_function_of_seed_and_epoch() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from msdkit.errors import ConfigError
-from msdkit.trials import Pruned, Trials
+from msdkit.studies.trials import Pruned, Trials
 
 SPACE: dict[str, Any] = {
     "train.lr": {"low": 1e-4, "high": 1e-2, "log": True},

@@ -12,10 +12,10 @@ import pytest
 import yaml
 from right_config import GOOD, problems
 
-from msdkit.config_files import load_raw
+from msdkit.config.files import load_raw
+from msdkit.config.validation import Validation, validate
 from msdkit.errors import ConfigError
 from msdkit.registry import DATASETS
-from msdkit.validation import Validation, validate
 
 ROOT = Path(__file__).parent.parent
 

@@ -13,11 +13,11 @@ import pytest
 import toy
 from web import Site, serve
 
-from msdkit import download, zoo
-from msdkit.archives import is_archive
 from msdkit.errors import DataError
+from msdkit.hub import download, zoo
+from msdkit.hub.archives import is_archive
+from msdkit.hub.entries import ENTRIES, Entry, File
 from msdkit.registry import DATASETS, MODELS
-from msdkit.zoo_entries import ENTRIES, Entry, File
 
 
 def zipped(**files: str) -> bytes:

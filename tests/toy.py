@@ -16,13 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from msdkit.config import ExperimentConfig
-from msdkit.config_files import load_raw, merge
-from msdkit.experiment import Experiment
+from msdkit.config.files import load_raw, merge
+from msdkit.config.schema import ExperimentConfig
+from msdkit.config.validation import validate
 from msdkit.models.base import Model
 from msdkit.processors.array import Array
+from msdkit.runs.experiment import Experiment
 from msdkit.types import Example, Modality, ModelOutput
-from msdkit.validation import validate
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAM = ROOT / "tools" / "run.py"
@@ -166,7 +166,7 @@ def environment(cache: Path) -> dict[str, str]:
 
 def main(*arguments: Any) -> int:
     """The program in this process: its exit code."""
-    from msdkit import cli
+    from msdkit.cli import commands as cli
 
     try:
         cli.main(list(map(str, arguments)))

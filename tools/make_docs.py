@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from msdkit.builtin import BUILTIN
-from msdkit.checkpoint import write_text
-from msdkit.declarations import loss_needs, losses_kind
+from msdkit.config.declarations import loss_needs, losses_kind
+from msdkit.io.files import write_text
 from msdkit.registry import LOSSES, REGISTRIES, WEIGHTINGS
-from msdkit.schema import describe
+from msdkit.signatures import describe
 from msdkit.types import TASKS
 from msdkit.weightings.base import Weighting, Wrapper
 

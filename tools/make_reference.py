@@ -17,9 +17,9 @@ from typing import Any
 from make_docs import joined, kinds_of, linked, parameter_table, table
 
 from msdkit.builtin import BUILTIN
-from msdkit.config import MODEL, TASK, TERM, ExperimentConfig, InitKeys
+from msdkit.config.schema import MODEL, TASK, TERM, ExperimentConfig, InitKeys
 from msdkit.registry import REGISTRIES
-from msdkit.schema import config_parameters, inner
+from msdkit.signatures import config_parameters, inner
 
 KINDS = ("models", "datasets", "processors", "maskings", "metrics")
 ITEM = re.compile(r"[a-z_]+(, [a-z_]+)*: ")  # how a docstring begins the line of a parameter
@@ -100,7 +100,16 @@ def _section(title: str, cls: type) -> str:
 
 def commands_page() -> str:
     """Every command with its arguments and options, as typer writes them."""
-    command = [sys.executable, "-m", "typer", "msdkit.cli", "utils", "docs", "--name", "msdkit"]
+    command = [
+        sys.executable,
+        "-m",
+        "typer",
+        "msdkit.cli.commands",
+        "utils",
+        "docs",
+        "--name",
+        "msdkit",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return done.stdout.partition("\n")[2].replace("```console\n$ ", "```text\n")
 

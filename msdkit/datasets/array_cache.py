@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from msdkit.assets import cache_dir
 from msdkit.errors import DataError
+from msdkit.io.cache import cache_dir
 
 Arrays = dict[str, np.ndarray]
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from msdkit import assets
 from msdkit.errors import DataError
+from msdkit.hub import packages as assets
 from msdkit.progress import console
 
 

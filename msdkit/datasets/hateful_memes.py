@@ -19,7 +19,7 @@ from msdkit.datasets.release import (
     text_column,
 )
 from msdkit.errors import DataError, listing
-from msdkit.paths import local
+from msdkit.hub.paths import local
 from msdkit.registry import DATASETS
 
 FILES = {

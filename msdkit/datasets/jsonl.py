@@ -11,9 +11,9 @@ from msdkit.datasets.fields import Field, parse_fields, read_field
 from msdkit.datasets.labels import LabelReader, found_labels, found_targets
 from msdkit.datasets.records import Records
 from msdkit.errors import DataError, listing, suggest
-from msdkit.paths import local
+from msdkit.hub.paths import local
+from msdkit.io.strings import repeated, stored
 from msdkit.registry import DATASETS
-from msdkit.strings import repeated, stored
 from msdkit.types import Example, Task
 
 __all__ = ["ExampleFile", "Jsonl", "read_examples"]

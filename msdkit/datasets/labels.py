@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
+from msdkit.data.labels import encode_numbers
 from msdkit.errors import DataError, listing, suggest
 from msdkit.types import Task
 
@@ -67,29 +68,6 @@ class LabelReader:
             f"{where}: unknown label {value!r}. {suggest(name, self.names)}"
             f"Known: {listing(self.names)}"
         )
-
-
-def encode_numbers(label: Any, names: Sequence[str]) -> np.ndarray:
-    """float32 `[C]` of a regression label: {target: number}, C numbers, or one where C = 1."""
-    if isinstance(label, Mapping):
-        if set(label) != set(names):
-            raise DataError(f"expected numbers for {listing(names)}; got them for {listing(label)}")
-        label = [label[name] for name in names]
-    try:
-        given = np.asarray(label)
-        numbers = given.dtype.kind in "iuf" and given.ndim <= 1
-    except ValueError:  # lists of unequal lengths
-        numbers = False
-    if not numbers or given.size != len(names):
-        count = f"{len(names)} numbers ({listing(names)})" if len(names) > 1 else "a number"
-        raise DataError(f"expected {count}, got {label!r:.80}")
-    with np.errstate(over="ignore"):  # beyond float32 is not finite
-        row = given.reshape(-1).astype(np.float32)
-    wrong = np.flatnonzero(~np.isfinite(row))
-    if wrong.size:
-        name, found = names[wrong[0]], given.reshape(-1)[wrong[0]]
-        raise DataError(f"expected a finite float32 number for '{name}', got {found}")
-    return row
 
 
 def found_targets(label: Any, column: str) -> list[str]:

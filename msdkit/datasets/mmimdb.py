@@ -23,7 +23,7 @@ from msdkit.datasets.release import (
     text_column,
 )
 from msdkit.errors import ConfigError, DataError, listing, suggest
-from msdkit.paths import local
+from msdkit.hub.paths import local
 from msdkit.progress import console
 from msdkit.registry import DATASETS
 from msdkit.types import Example, Modality, Task

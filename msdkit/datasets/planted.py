@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
-from msdkit.datasets.emoji_base import Concepts, EmojiTask, Holdout, Pictures, Recipe, Row
-from msdkit.datasets.emoji_captions import Captions
+from msdkit.datasets.emoji.base import Concepts, EmojiTask, Holdout, Pictures, Recipe, Row
+from msdkit.datasets.emoji.captions import Captions
+from msdkit.datasets.emoji.wordnet import WordNet
 from msdkit.datasets.planted_blocks import LABELS, SOURCES, PlantedDrawer, Readings
-from msdkit.datasets.wordnet import WordNet
 from msdkit.errors import ConfigError, listing, suggest
 from msdkit.registry import DATASETS
 from msdkit.types import Fraction

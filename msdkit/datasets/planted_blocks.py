@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from msdkit.datasets.emoji_captions import Captions
-from msdkit.datasets.emoji_sources import Concept
+from msdkit.datasets.emoji.captions import Captions
+from msdkit.datasets.emoji.sources import Concept
 
 LABELS = ("animal", "food", "transport")
 SOURCES = ("text", "image", "both", "neither")

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from msdkit.disk_arrays import ArrayWriter
 from msdkit.errors import DataError
+from msdkit.io.arrays import ArrayWriter
 
 
 class Records:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 from msdkit.datasets.fields import inside
 from msdkit.errors import DataError, listing, suggest
-from msdkit.paths import is_address, local
+from msdkit.hub.paths import is_address, local
 from msdkit.types import Example, Task
 
 Image = Literal["file", "key"]

@@ -14,7 +14,7 @@ from msdkit.datasets.release import KINDS, Image
 from msdkit.datasets.vqa_answers import Vocabulary, frequent, read_vocabulary, targets
 from msdkit.datasets.vqa_files import TYPES, VqaTable, frequencies, read_imdb, read_official
 from msdkit.errors import ConfigError, DataError, listing, suggest
-from msdkit.paths import is_address, local
+from msdkit.hub.paths import is_address, local
 from msdkit.registry import DATASETS
 from msdkit.types import Example, PositiveInt, Task
 

@@ -13,7 +13,7 @@ import numpy as np
 from msdkit.datasets.array_cache import Arrays, cached_arrays, pack, unpack
 from msdkit.datasets.vqa_answers import ANNOTATORS, official
 from msdkit.errors import DataError
-from msdkit.plain_pickle import load_npy
+from msdkit.io.pickles import load_npy
 
 T = TypeVar("T")
 _VERSION = 1  # raise it when the same files come to mean other arrays

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from msdkit.errors import DataError
-from msdkit.feature_store import INDEX, FeatureStore
-from msdkit.paths import local
+from msdkit.hub.paths import local
 from msdkit.processors.base import Processor
 from msdkit.registry import PROCESSORS
+from msdkit.store.format import INDEX
+from msdkit.store.store import FeatureStore
 from msdkit.types import Modality
 
 

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from msdkit.assets import asset
 from msdkit.errors import ConfigError, DataError, listing, suggest
-from msdkit.paths import local
+from msdkit.hub.packages import asset
+from msdkit.hub.paths import local
 from msdkit.processors.base import Processor, file_key
 from msdkit.registry import PROCESSORS
 from msdkit.types import Modality

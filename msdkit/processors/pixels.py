@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from msdkit.errors import DataError
-from msdkit.paths import local
+from msdkit.hub.paths import local
 from msdkit.processors.image import Pictures, open_picture
 from msdkit.registry import PROCESSORS
 from msdkit.types import Modality

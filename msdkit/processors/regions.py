@@ -10,12 +10,12 @@ import numpy as np
 import torch
 
 from msdkit.errors import DataError
-from msdkit.feature_format import INDEX
-from msdkit.feature_store import FeatureStore
-from msdkit.paths import local
+from msdkit.hub.paths import local
 from msdkit.processors.array import stored_key
 from msdkit.processors.base import Processor
 from msdkit.registry import PROCESSORS
+from msdkit.store.format import INDEX
+from msdkit.store.store import FeatureStore
 from msdkit.types import Modality
 
 GEOMETRY = 7

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from msdkit.assets import ASSETS, asset
 from msdkit.errors import ConfigError, DataError
-from msdkit.paths import local
+from msdkit.hub.packages import ASSETS, asset
+from msdkit.hub.paths import local
 from msdkit.processors.base import Processor
 from msdkit.registry import PROCESSORS
 from msdkit.types import Modality

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from msdkit.functional import divergence, probabilities, task_loss
-from msdkit.report.subject import Logits, Method, Subject
+from msdkit.report.subject import Method, Subject
+from msdkit.runs.predictions import Logits
 from msdkit.types import MULTIMODAL, Task
 
 TOP = 5  # answers kept of each view, by probability

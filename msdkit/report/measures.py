@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from msdkit.config import TERM
-from msdkit.evaluation import metric_name, score
+from msdkit.config.schema import TERM
+from msdkit.distillation.views import distilled_views
+from msdkit.evaluation.scores import metric_name, score
 from msdkit.functional import divergence, probabilities
 from msdkit.registry import METRICS
-from msdkit.report.subject import TEACHER, Logits, Method, Run, Subject
-from msdkit.student_views import distilled_views
+from msdkit.report.subject import TEACHER, Method, Run, Subject
+from msdkit.runs.predictions import Logits
 from msdkit.types import Task
 
 BINS = 20  # of densities

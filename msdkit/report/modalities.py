@@ -22,15 +22,7 @@ from msdkit.report.charts import (
     plain,
     short,
 )
-from msdkit.report.measures import (
-    BINS,
-    classes,
-    density,
-    distances,
-    models,
-    output_name,
-    scores,
-)
+from msdkit.report.measures import BINS, classes, density, distances, models, output_name, scores
 from msdkit.report.subject import Method, Subject
 
 POINTS = 1000  # of a scatter, at most

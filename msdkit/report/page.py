@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from msdkit.checkpoint import write_text
-from msdkit.report import calibration, examples, facts, modalities, overview
+from msdkit.io.files import write_text
+from msdkit.report import calibration, examples, modalities, overview
+from msdkit.report import summary as facts
 from msdkit.report.charts import DARK, TEMPLATE, Chart, Styles, styles
 from msdkit.report.measures import higher_is_better, scores
 from msdkit.report.read import read
@@ -83,7 +84,7 @@ def write(
     parts = [Part(s, look, f"data-{i}-{slug(s.name)}", beside) for i, s in enumerate(subjects)]
     across = overview.matrix(subjects) if len(subjects) > 1 else None
     if figures is not None:
-        from msdkit.report.printed import write_figures
+        from msdkit.report.export import write_figures
 
         charts = {slug(part.subject.name): part.charts for part in parts}
         write_figures(charts | ({"all": [across]} if across and across.panels else {}), figures)

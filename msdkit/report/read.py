@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from msdkit.declarations import declared
+from msdkit.config.declarations import declared
 from msdkit.errors import ConfigError, DataError
-from msdkit.evaluation import metric_name
+from msdkit.evaluation.scores import metric_name
 from msdkit.registry import load_entry_points, load_plugins
-from msdkit.report.material import with_data
-from msdkit.report.predictions import read_predictions
+from msdkit.report.enrich import with_data
 from msdkit.report.subject import TEACHER, Method, Run, Subject
-from msdkit.run_folder import CONFIG, METRICS_LOG, read_results
-from msdkit.study_summary import MATRIX, SUMMARY
+from msdkit.runs.folder import CONFIG, METRICS_LOG, read_results
+from msdkit.runs.predictions import read_predictions
+from msdkit.studies.summary import MATRIX, SUMMARY
 from msdkit.types import MULTIMODAL
 
 WEIGHTS = "weights.jsonl"

@@ -9,10 +9,10 @@ from typing import Any
 
 from torch import Tensor
 
-from msdkit.data import RawSplit
+from msdkit.data.raw import RawSplit
+from msdkit.runs.predictions import Logits
 from msdkit.types import Task
 
-Logits = Mapping[str, Tensor]  # {view: [N, C] float64}
 TEACHER = "teacher"  # what the teacher is called among methods
 
 

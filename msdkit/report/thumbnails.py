@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from msdkit.data import RawSplit
+from msdkit.data.raw import RawSplit
 from msdkit.errors import DataError
 from msdkit.processors.image import open_picture
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from msdkit.data import encode_label
+from msdkit.data.labels import encode_label
 from msdkit.errors import DataError, listing
 from msdkit.testing.promises import promise
 from msdkit.types import TASKS, Example, Modality

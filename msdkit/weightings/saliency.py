@@ -11,13 +11,7 @@ from torch import Tensor
 from msdkit.errors import ConfigError
 from msdkit.functional import divergence, margin, task_loss
 from msdkit.registry import WEIGHTINGS
-from msdkit.types import (
-    MULTIMODAL,
-    NonNegativeFloat,
-    PositiveFloat,
-    WeightingInput,
-    known_views,
-)
+from msdkit.types import MULTIMODAL, NonNegativeFloat, PositiveFloat, WeightingInput, known_views
 from msdkit.weightings.base import Weighting
 
 Score = Literal["kl", "loss", "margin"]

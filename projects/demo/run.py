@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from msdkit.cli import main
+from msdkit.cli.commands import main
 
 CONFIGS = Path(__file__).resolve().parent.parent.parent / "configs"
 DATA = f"{CONFIGS}/emoji_entail/data.yaml"

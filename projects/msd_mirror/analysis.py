@@ -11,10 +11,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
-from msdkit.checkpoint import write_text
 from msdkit.errors import MsdkitError
-from msdkit.run_folder import read_results
-from msdkit.study_summary import read_matrix, summarise
+from msdkit.io.files import write_text
+from msdkit.runs.folder import read_results
+from msdkit.studies.summary import read_matrix, summarise
 from msdkit.tables import markdown, signed, spread
 from msdkit.types import MULTIMODAL
 from projects.msd_mirror.figures import charts
@@ -161,7 +161,7 @@ def write(study: Path, out: Path, *, drawn: bool = True) -> None:
     write_text(out / "results.json", json.dumps(found, indent=1))
     write_text(out / "results.md", f"# Tables of the mirror study\n\n{head}\n\n" + "\n".join(parts))
     if drawn:
-        from msdkit.report.printed import write_figures
+        from msdkit.report.export import write_figures
 
         write_figures({"mirror": charts(found)}, out)
 

@@ -11,9 +11,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
-from msdkit.checkpoint import write_text
 from msdkit.datasets.planted_blocks import SOURCES
 from msdkit.errors import MsdkitError
+from msdkit.io.files import write_text
 from msdkit.tables import markdown
 from projects.planted.measures import VIEWS, Numbers, choice, numbers
 
@@ -108,7 +108,7 @@ def write(study: Path, out: Path, *, tiny: bool = False, figures: bool = True) -
     parts = [f"## {title}\n\n{markdown(header, rows)}" for title, header, rows in tables(found)]
     write_text(out / "results.md", "# The planted study: all numbers\n\n" + "\n".join(parts))
     if figures:
-        from msdkit.report.printed import write_figures
+        from msdkit.report.export import write_figures
         from projects.planted.figures import charts
 
         write_figures({"planted": charts(found)}, out)

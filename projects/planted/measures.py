@@ -10,8 +10,8 @@ import numpy as np
 
 from msdkit.datasets.planted import PlantedRecipe
 from msdkit.errors import DataError
-from msdkit.run_folder import read_config
-from msdkit.study_summary import read_matrix
+from msdkit.runs.folder import read_config
+from msdkit.studies.summary import read_matrix
 from projects.planted import truth
 
 SHUFFLED = "control_shuffle"

@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from msdkit.config import ExperimentConfig
-from msdkit.data import Split
+from msdkit.config.schema import ExperimentConfig
+from msdkit.data.split import Split
 from msdkit.datasets.planted_blocks import SOURCES
-from msdkit.evaluation import predict
-from msdkit.example_weights import example_weights
-from msdkit.experiment import Experiment
-from msdkit.run_folder import read_config
+from msdkit.evaluation.scores import predict
+from msdkit.runs.example_weights import example_weights
+from msdkit.runs.experiment import Experiment
+from msdkit.runs.folder import read_config
 from msdkit.types import View, WeightingInput, default_views
 from msdkit.weightings.saliency import Saliency
 

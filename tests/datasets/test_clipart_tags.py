@@ -14,10 +14,10 @@ import pytest
 from fake_clipart import COLOURS, THINGS, write_fake_clipart, write_png, write_svg
 from PIL import Image
 
-from msdkit.datasets import clipart_sources as sources
-from msdkit.datasets.clipart_families import deal, find_families, near_pairs
-from msdkit.datasets.clipart_sources import Clip
-from msdkit.datasets.clipart_tags import (
+from msdkit.datasets.clipart import sources
+from msdkit.datasets.clipart.families import deal, find_families, near_pairs
+from msdkit.datasets.clipart.sources import Clip
+from msdkit.datasets.clipart.tags import (
     LABELS,
     SPLITS,
     ClipartTags,
@@ -27,7 +27,7 @@ from msdkit.datasets.clipart_tags import (
 )
 from msdkit.errors import DataError
 from msdkit.registry import DATASETS
-from msdkit.testing import check_dataset
+from msdkit.testing.data import check_dataset
 
 
 @pytest.fixture(scope="module")

@@ -12,12 +12,13 @@ import pytest
 from fake_assets import TREE, write_fake_emoji
 from PIL import Image
 
-from msdkit import assets
-from msdkit.datasets import emoji_sources
-from msdkit.datasets.emoji_entail import SPLITS, EmojiEntail, Recipe
-from msdkit.datasets.emoji_pairs import LABELS, with_article
-from msdkit.datasets.wordnet import WordNet
+from msdkit.datasets.emoji import sources as emoji_sources
+from msdkit.datasets.emoji.base import SPLITS
+from msdkit.datasets.emoji.entail import EmojiEntail, Recipe
+from msdkit.datasets.emoji.pairs import LABELS, with_article
+from msdkit.datasets.emoji.wordnet import WordNet
 from msdkit.errors import DataError
+from msdkit.hub import packages as assets
 from msdkit.registry import DATASETS
 
 SIZES: dict[str, Any] = {"train_size": 200, "eval_size": 40}

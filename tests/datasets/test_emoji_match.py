@@ -14,14 +14,14 @@ import pytest
 from emoji_world import THINGS, balanced, emoji_world, rows_of, tree
 from fake_assets import GROUPS
 
-from msdkit import assets
-from msdkit.datasets import emoji_sources
-from msdkit.datasets.emoji_captions import Captions
-from msdkit.datasets.emoji_match import EmojiMatch, MatchRecipe
-from msdkit.datasets.wordnet import WordNet
+from msdkit.datasets.emoji import sources as emoji_sources
+from msdkit.datasets.emoji.captions import Captions
+from msdkit.datasets.emoji.match import EmojiMatch, MatchRecipe
+from msdkit.datasets.emoji.wordnet import WordNet
 from msdkit.errors import ConfigError, DataError
+from msdkit.hub import packages as assets
 from msdkit.registry import DATASETS
-from msdkit.testing import check_dataset
+from msdkit.testing.data import check_dataset
 
 SIZES: dict[str, Any] = {"train_size": 400, "eval_size": 80}
 FAVOURED = {*GROUPS["animals-nature"], *GROUPS["food-drink"]}

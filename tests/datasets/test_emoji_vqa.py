@@ -15,17 +15,18 @@ import pytest
 from emoji_world import THINGS, balanced, emoji_world, rows_of, tree
 from fake_assets import GROUPS
 
-from msdkit import assets
-from msdkit.datasets import emoji_questions, emoji_sources
-from msdkit.datasets.emoji_asking import QuestionDrawer
-from msdkit.datasets.emoji_pairs import with_article
-from msdkit.datasets.emoji_questions import WORDINGS, Questions, color_of, kind_of, way_of
-from msdkit.datasets.emoji_sources import Concept
-from msdkit.datasets.emoji_vqa import EmojiVqa, VqaRecipe, vocabulary
-from msdkit.datasets.wordnet import WordNet
+from msdkit.datasets.emoji import questions as emoji_questions
+from msdkit.datasets.emoji import sources as emoji_sources
+from msdkit.datasets.emoji.asking import QuestionDrawer
+from msdkit.datasets.emoji.pairs import with_article
+from msdkit.datasets.emoji.questions import WORDINGS, Questions, color_of, kind_of, way_of
+from msdkit.datasets.emoji.sources import Concept
+from msdkit.datasets.emoji.vqa import EmojiVqa, VqaRecipe, vocabulary
+from msdkit.datasets.emoji.wordnet import WordNet
 from msdkit.errors import ConfigError, DataError
+from msdkit.hub import packages as assets
 from msdkit.registry import DATASETS
-from msdkit.testing import check_dataset
+from msdkit.testing.data import check_dataset
 
 SIZES: dict[str, Any] = {"train_size": 500, "eval_size": 120}
 GRID = {0.3, 0.6, 0.9, 1.0}  # of VQA v2's scores, with 0

@@ -11,7 +11,7 @@ from release_formats import MEME_FILES, meme_rows, write_hateful_memes, write_li
 from msdkit.datasets.hateful_memes import HatefulMemes
 from msdkit.errors import DataError
 from msdkit.registry import DATASETS
-from msdkit.testing import check_dataset
+from msdkit.testing.data import check_dataset
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from release_formats import film_rows, write_lines, write_mmimdb
 from msdkit.datasets.mmimdb import GENRES, RARE, MMIMDb
 from msdkit.errors import ConfigError, DataError
 from msdkit.registry import DATASETS
-from msdkit.testing import check_dataset
+from msdkit.testing.data import check_dataset
 from msdkit.types import Modality
 
 

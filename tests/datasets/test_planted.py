@@ -12,12 +12,12 @@ import pytest
 from emoji_world import emoji_world, rows_of, tree
 from fake_assets import GROUPS
 
-from msdkit.datasets.emoji_sources import Concept
+from msdkit.datasets.emoji.sources import Concept
 from msdkit.datasets.planted import Planted, PlantedRecipe
 from msdkit.datasets.planted_blocks import LABELS, PlantedDrawer, Readings, kind_of, shared_out
 from msdkit.errors import ConfigError
 from msdkit.registry import DATASETS
-from msdkit.testing import check_dataset
+from msdkit.testing.data import check_dataset
 
 SIZES: dict[str, Any] = {"train_size": 240, "eval_size": 60}
 MIXED = {"text": 0.4, "image": 0.3, "both": 0.2, "neither": 0.1}

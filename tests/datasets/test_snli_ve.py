@@ -11,7 +11,7 @@ from release_formats import entailment_rows, write_lines, write_snli_ve
 from msdkit.datasets.snli_ve import SnliVe
 from msdkit.errors import ConfigError, DataError
 from msdkit.registry import DATASETS
-from msdkit.testing import check_dataset
+from msdkit.testing.data import check_dataset
 
 
 @pytest.fixture

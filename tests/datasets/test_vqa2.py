@@ -19,7 +19,7 @@ from msdkit.datasets.vqa2 import Vqa2
 from msdkit.datasets.vqa_answers import Vocabulary, accuracy, normalise, official, targets
 from msdkit.errors import ConfigError, DataError
 from msdkit.registry import DATASETS
-from msdkit.testing import check_dataset
+from msdkit.testing.data import check_dataset
 
 CLASSES = ["2", "cat's", "dog", "no", "yes", "10"]  # of the miniature, in some order
 QUESTIONS = "v2_OpenEnded_mscoco_train2014_questions.json"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from fake_assets import write_fake_wordnet
 
-from msdkit.datasets.wordnet import WordNet
+from msdkit.datasets.emoji.wordnet import WordNet
 from msdkit.errors import DataError
 
 # One entry of the real database: pointers to hyponyms, a derived verb and a part come between.

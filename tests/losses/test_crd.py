@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.func import functional_call
 
-from msdkit.checkpoint import load_tree, save_tree
 from msdkit.errors import ConfigError
 from msdkit.registry import LOSSES
+from msdkit.training.tree import load_tree, save_tree
 from msdkit.types import ModelOutput
 
 SIZE, BATCH, TAU = 9, 4, 0.1

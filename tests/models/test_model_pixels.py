@@ -10,13 +10,14 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from msdkit.data import pad
+from msdkit.data.inputs import pad
 from msdkit.errors import ConfigError, DataError
 from msdkit.models.clip_fusion import ClipFusion
 from msdkit.models.masking import MaskToken, Mean, Zero
 from msdkit.models.vilt import Vilt
 from msdkit.processors.pixels import Pixels
-from msdkit.testing import check_model, check_processor
+from msdkit.testing.data import check_processor
+from msdkit.testing.models import check_model
 from msdkit.types import Modality, Sequence, default_views
 
 MODALITIES = {"text": Modality("tokens", 40), "image": Modality("features", 50)}

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from msdkit.errors import ConfigError, DataError
 from msdkit.models.masking import MaskToken, Mean, Zero
 from msdkit.models.uniter import Uniter
-from msdkit.testing import check_model
+from msdkit.testing.models import check_model
 from msdkit.types import Modality, Sequence, default_views
 
 MODALITIES = {"text": Modality("tokens", 40), "image": Modality("features", 12)}

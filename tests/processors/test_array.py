@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from msdkit.errors import DataError
-from msdkit.feature_store import FeatureStoreWriter
 from msdkit.processors.array import Array, Features
 from msdkit.registry import PROCESSORS
+from msdkit.store.writer import FeatureStoreWriter
 from msdkit.types import Modality
 
 

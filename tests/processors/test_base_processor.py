@@ -12,7 +12,7 @@ import pytest
 
 from msdkit.errors import DataError
 from msdkit.processors.base import Processor
-from msdkit.registry import config_parameters
+from msdkit.signatures import config_parameters
 from msdkit.types import Modality
 
 

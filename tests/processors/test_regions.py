@@ -7,11 +7,11 @@ import pickle
 import numpy as np
 import pytest
 
-from msdkit.data import processed_store
+from msdkit.data.inputs import processed_store
 from msdkit.errors import DataError
-from msdkit.feature_store import FeatureStoreWriter
 from msdkit.processors.regions import Regions
-from msdkit.testing import check_processor
+from msdkit.store.writer import FeatureStoreWriter
+from msdkit.testing.data import check_processor
 from msdkit.types import Modality
 
 BOXES = {

@@ -17,9 +17,9 @@ from plotly.graph_objects import Figure
 from msdkit.errors import ConfigError
 from msdkit.report import page as pages
 from msdkit.report.charts import DARK, INK, TEMPLATE, Chart, styles
+from msdkit.report.export import printable, write_figures
 from msdkit.report.overview import matrix
 from msdkit.report.page import Part, page
-from msdkit.report.printed import printable, write_figures
 from msdkit.report.subject import Method, Subject
 from msdkit.types import TASKS
 

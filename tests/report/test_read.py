@@ -14,14 +14,14 @@ import torch
 import toy
 from conftest import plugins_forgotten
 
-from msdkit import runs
 from msdkit.errors import ConfigError, DataError
 from msdkit.functional import probabilities
 from msdkit.report import page
-from msdkit.report.predictions import read_predictions
 from msdkit.report.read import read
-from msdkit.saved_model import load
-from msdkit.study_summary import summarise
+from msdkit.runs import runner as runs
+from msdkit.runs.predictions import read_predictions
+from msdkit.runs.saved_model import load
+from msdkit.studies.summary import summarise
 
 VIEWS = ["multimodal", "text", "image"]
 

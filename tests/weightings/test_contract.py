@@ -8,7 +8,7 @@ import pytest
 from torch import Tensor, nn
 
 from msdkit.registry import WEIGHTINGS
-from msdkit.testing import check_weighting
+from msdkit.testing.weightings import check_weighting
 from msdkit.types import TASKS, WeightingInput
 
 

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from msdkit.checkpoint import load_tree, save_tree
-from msdkit.distiller import Distiller
+from msdkit.distillation.distiller import Distiller
+from msdkit.distillation.terms import Term
 from msdkit.errors import ConfigError, TrainingError
 from msdkit.models.base import Model
 from msdkit.registry import LOSSES, MASKINGS, MODELS, WEIGHTINGS
-from msdkit.terms import Term
-from msdkit.testing import check_weighting
+from msdkit.testing.weightings import check_weighting
+from msdkit.training.tree import load_tree, save_tree
 from msdkit.types import TASKS, Batch, Modality, ModelOutput, Sequence, default_views
 
 MODALITIES = {"text": Modality("tokens", 20), "image": Modality("features", 6)}

@@ -1,0 +1,268 @@
+"""Reading configs: base files, merging, overrides, and where each value came from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import lru_cache
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from msdkit.config.schema import TOP, Node
+from msdkit.errors import ConfigError, listing
+
+COMMAND_LINE = "command line"
+RESOLVER = r"\$\{\s*((?:[\w.]|\$\{[^{}]*\})+)\s*:"  # its name, which may hold `${…}`
+YAML = (".yaml", ".yml")
+NODES = ("dataset", "student", "teacher", "task", "weighting", "masking")
+
+
+@dataclass
+class Layer:
+    """One source of values: a file or the command line."""
+
+    source: str
+    folder: Path
+    values: Node
+
+
+@dataclass
+class RawConfig:
+    """Merged values that nothing has checked yet, and the layers they came from."""
+
+    values: Node
+    layers: list[Layer]
+    tiny: bool = False
+
+    def source_of(self, path: str) -> str:
+        """The last file that sets `path`, or else its nearest parent."""
+        parts = [p for p in re.split(r"[.\[\]]+", path) if p]
+        depths = [_depth(layer.values, parts) for layer in self.layers]
+        best = max(depths, default=0)
+        last = max((i for i, d in enumerate(depths) if d == best), default=None)
+        return self.layers[last].source if last is not None else "config"
+
+    @property
+    def label(self) -> str:
+        """A name for the experiment: its files' stems, `data` standing for its folder."""
+        files = [Path(layer.source) for layer in self.layers if layer.source != COMMAND_LINE]
+        named = [p for p in files if p.stem != "data"] or files
+        return named[-1].stem if named else "experiment"
+
+
+def load_raw(
+    configs: Sequence[str | Path], overrides: Sequence[str] = (), *, tiny: bool = False
+) -> RawConfig:
+    """Read configs (each after its `base:` files), then `key=value` overrides, merged in order.
+
+    tiny: a trial, whose run folder is apart from the real run's.
+    """
+    layers = [layer for path in configs for layer in _read(Path(path), ())]
+    if not layers:
+        raise ConfigError("no config given; name a YAML file, such as configs/…/x.yaml")
+    values: Node = {}
+    for layer in layers:
+        values = merge(values, layer.values)
+    if overrides:
+        changes: Node = {}
+        for override in overrides:
+            key, value = parse_override(override)
+            if key == "base":
+                raise ConfigError("override 'base': name the file as a config, before this one")
+            set_path(values, key, value)
+            set_path(changes, key, value)
+        layers.append(Layer(COMMAND_LINE, Path(), changes))
+    return RawConfig(_interpolate(values), layers, tiny)
+
+
+def _read(path: Path, above: tuple[Path, ...]) -> list[Layer]:
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    if path.resolve() in above:
+        raise ConfigError(f"{path}: `base` files form a circle: {' -> '.join(map(str, above))}")
+    if not path.is_file():
+        by = f" (named by `base` of {above[-1]})" if above else ""
+        raise ConfigError(f"config file {path} does not exist{by}")
+    try:
+        values = _parsed(path.read_text(encoding="utf-8"))
+    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:
+        raise ConfigError(f"{path}: not a YAML config: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(
+            f"{path}: expected a mapping of {listing(TOP)}, got {type(values).__name__}"
+        )
+    values = _localise({str(k): v for k, v in values.items()}, path.parent)
+    bases = values.pop("base", None) or []
+    bases = [bases] if isinstance(bases, str) else bases
+    chain = (*above, path.resolve())
+    layers = [layer for b in bases for layer in _read(path.parent / str(b), chain)]
+    return [*layers, Layer(str(path), path.parent, values)]
+
+
+@lru_cache(maxsize=256)
+def _parsed(text: str) -> Any:
+    """What a file says, as it stands there: a teacher's config is read several times in a run."""
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_container(OmegaConf.load(StringIO(text)), resolve=False)
+
+
+def _localise(values: Node, folder: Path) -> Node:
+    """Write `${here}` and the files that configs name relative to themselves as paths."""
+
+    def walk(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {k: walk(v) for k, v in value.items()}
+        if isinstance(value, list):
+            return [walk(v) for v in value]
+        return value.replace("${here}", str(folder)) if isinstance(value, str) else value
+
+    values = walk(values)
+    plugins = values.get("plugins")
+    if isinstance(plugins, str):
+        plugins = values["plugins"] = [plugins]
+    if isinstance(plugins, list):
+        values["plugins"] = [
+            str((folder / p).resolve()) if isinstance(p, str) and p.endswith(".py") else p
+            for p in plugins
+        ]
+    if "teacher" in values:
+        values["teacher"] = _teacher_node(values["teacher"], folder)
+    return name_nodes(values)
+
+
+def _teacher_node(value: Any, folder: Path | None = None) -> Any:
+    """A config's path, relative to `folder`, written out; the same for each of several teachers."""
+    if isinstance(value, str) and value.endswith(YAML):
+        return {"config": value if folder is None else str((folder / value).resolve())}
+    if isinstance(value, str):
+        return {"name": value}
+    if not isinstance(value, dict):
+        return value
+    several, alone = value.get("teachers"), value.get("specialists")
+    out = dict(value)
+    if isinstance(several, list):
+        out["teachers"] = [_teacher_node(one, folder) for one in several]
+    if isinstance(alone, dict):
+        out["specialists"] = {view: _teacher_node(one, folder) for view, one in alone.items()}
+    return out
+
+
+def name_nodes(values: Node) -> Node:
+    """Names that stand for `{name: …}` written out, so that they merge as nodes do."""
+    out = dict(values)
+    for key in NODES:
+        text = out.get(key)
+        if key == "teacher" and text is not None:
+            out[key] = _teacher_node(text)
+        elif isinstance(text, str):
+            out[key] = {"name": text}
+    terms = out.get("distill")
+    if isinstance(terms, dict | str):
+        terms = [terms]
+    if isinstance(terms, list):
+        out["distill"] = [{"name": t} if isinstance(t, str) else t for t in terms]
+    return out
+
+
+def merge(base: Node, child: Node) -> Node:
+    """`child` over `base`; a node that names another plugin replaces the base's node."""
+    merged = deepcopy(base)
+    for key, value in child.items():
+        held = merged.get(key)
+        if key == "plugins" and isinstance(held, list) and isinstance(value, list):
+            merged[key] = list(dict.fromkeys([*held, *value]))
+        elif isinstance(held, dict) and isinstance(value, dict) and not _another(held, value):
+            merged[key] = merge(held, value)
+        else:
+            merged[key] = deepcopy(value)
+    return merged
+
+
+def _another(held: Node, value: Node) -> bool:
+    """Whether `value` is a different plugin, or a different kind of teacher, than `held`."""
+    kinds = ("name", "run", "config")
+    return any(k in value and value[k] != held.get(k) for k in kinds)
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """`a.b=1e-3` -> ("a.b", 0.001); values are YAML."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"override '{text}': expected key=value, such as train.lr=1e-3")
+    try:
+        parsed = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={value}"]), resolve=False)
+    except (YAMLError, OmegaConfBaseException) as error:
+        raise ConfigError(f"override '{text}': the value is not YAML ({error})") from error
+    assert isinstance(parsed, dict)
+    return key, parsed["value"]
+
+
+def set_path(values: Node, path: str, value: Any) -> None:
+    """Set `a.b.0.c` in nested dictionaries and lists; a name may stand for `{name: …}`."""
+    here: Any = values
+    *parents, last = path.split(".")
+    for depth, part in enumerate(parents):
+        key: Any = _index(here, part, path) if isinstance(here, list) else part
+        held = here[key] if isinstance(here, list) else here.get(key)
+        if isinstance(held, str) and (part in NODES if depth == 0 else parents[0] == "distill"):
+            held = {"name": held}
+        if not isinstance(held, dict | list | None):
+            raise ConfigError(f"override '{path}': '{part}' is {held!r}, not a mapping")
+        here[key] = {} if held is None else held
+        here = here[key]
+    here[_index(here, last, path) if isinstance(here, list) else last] = value
+
+
+def _index(items: list[Any], part: str, path: str) -> int:
+    if not part.isdigit() or int(part) >= len(items):
+        raise ConfigError(f"override '{path}': expected an index below {len(items)}, got '{part}'")
+    return int(part)
+
+
+def _interpolate(values: Node) -> Node:
+    """Resolve `${seed}` and `${oc.env:NAME}`; no other resolver runs."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    texts = [text for text in _texts(values) if "${" in text]
+    if not texts:  # as in most
+        return values
+    for resolver in re.findall(RESOLVER, "\n".join(texts)):
+        if resolver != "oc.env":
+            raise ConfigError(f"resolver '{resolver}' is not allowed; accepted: oc.env, ${{here}}")
+    try:
+        config = OmegaConf.create({"seed": 0, **values})  # `${seed}` may be named where none is set
+        resolved = OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"interpolation: {' '.join(str(error).split())}") from error
+    return {str(k): v for k, v in resolved.items() if k in values}  # type: ignore[union-attr]
+
+
+def _texts(values: Any) -> Iterator[str]:
+    """Every text in a nested value, keys left out."""
+    if isinstance(values, str):
+        yield values
+    elif isinstance(values, dict | list):
+        for held in values.values() if isinstance(values, dict) else values:
+            yield from _texts(held)
+
+
+def _depth(values: Any, parts: list[str]) -> int:
+    """How many of the path's parts exist below `values`."""
+    for depth, part in enumerate(parts):
+        if isinstance(values, list) and part.isdigit() and int(part) < len(values):
+            values = values[int(part)]
+        elif isinstance(values, dict) and part in values:
+            values = values[part]
+        else:
+            return depth
+    return len(parts)

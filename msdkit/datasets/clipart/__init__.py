@@ -1,0 +1,1 @@
+"""The data set of tagged clip art, built from public packages."""

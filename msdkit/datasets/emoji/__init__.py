@@ -1,0 +1,1 @@
+"""Data sets of emoji pictures, built from public packages."""

@@ -1,0 +1,1 @@
+"""One step's maths: terms, views, and the distiller that combines them."""

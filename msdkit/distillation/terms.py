@@ -1,0 +1,124 @@
+"""Terms of the distillation: a loss with its weight, views and ramp, and the features it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from msdkit.errors import ConfigError, listing
+from msdkit.types import LAYERED, ModelOutput, default_views
+
+if TYPE_CHECKING:
+    from torch import nn
+
+LayerMap = str | Sequence[Sequence[int]]
+Pairs = list[tuple[int, int]]
+
+
+@dataclass
+class Term:
+    """One entry of the config's `distill` list.
+
+    loss `(student, teacher, labels) -> [B]`, called per view, or once with dictionaries when its
+    `scope` is "views"; weight multiplies it; views: where it applies (None: the multimodal view and
+    each modality alone); target: the teacher's view to imitate (None: the student's own view);
+    ramp: steps over which the weight grows linearly from 0; layers: how the student's layers are
+    paired with the teacher's, for losses that read layers (None: as the loss prefers).
+    """
+
+    loss: nn.Module
+    weight: float = 1.0
+    views: Sequence[str] | None = None
+    target: str | None = None
+    ramp: int = 0
+    layers: LayerMap | None = None
+    name: str = field(default="")
+
+    def __post_init__(self) -> None:
+        self.name = self.name or type(self.loss).__name__
+
+    def factor(self, step: int) -> float:
+        """weight · ramp at this step."""
+        return self.weight * min(1.0, step / self.ramp) if self.ramp else self.weight
+
+    @property
+    def whole(self) -> bool:
+        """Whether the loss reads all views at once."""
+        return getattr(self.loss, "scope", "view") == "views"
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The features that the loss reads, as it names them."""
+        return tuple(getattr(self.loss, "needs", ()))
+
+    @property
+    def reads_layers(self) -> bool:
+        """Whether the loss reads layers that the layer map pairs."""
+        return any(need in LAYERED for need in self.needs)
+
+    def parts(self, modalities: Sequence[str]) -> list[Term]:
+        """The term, or one for each view with its own copy of a loss that says `per_view`."""
+        if not getattr(self.loss, "per_view", False):
+            return [self]
+        views = default_views(modalities) if self.views is None else self.views
+        return [replace(self, loss=deepcopy(self.loss), views=[view]) for view in views]
+
+    def pairs(self, student: nn.Module, teacher: nn.Module | None) -> Pairs:
+        """(student's layer, teacher's layer), counted from 1, by the layer map."""
+        if not self.reads_layers:
+            return []
+        if teacher is None:
+            raise ConfigError(
+                f"term '{self.name}' reads {listing(self.needs)} of layers, which no teacher cache "
+                "holds; it needs a live teacher"
+            )
+        chosen = getattr(self.loss, "layers", "uniform") if self.layers is None else self.layers
+        return pair_layers(chosen, len(student.encoder_layers), len(teacher.encoder_layers))  # type: ignore[arg-type]
+
+
+def pair_layers(chosen: LayerMap, mine: int, theirs: int) -> Pairs:
+    """(student's layer, teacher's layer) of models with so many layers, counted from 1.
+
+    "uniform" spreads the teacher's layers evenly, its last to the student's last (Jiao et al.,
+    Findings of EMNLP 2020, section 3.1); "last" pairs the last layers alone.
+    """
+    if chosen == "last":
+        return [(mine, theirs)]
+    if chosen == "uniform":
+        return [(i, max(1, round(i * theirs / mine))) for i in range(1, mine + 1)]
+    if isinstance(chosen, str):
+        raise ConfigError(f"layers: expected uniform, last or pairs of layers, got '{chosen}'")
+    if not chosen:
+        raise ConfigError("layers: expected at least one pair of layers, got none")
+    for pair in chosen:
+        if len(pair) != 2 or not (1 <= pair[0] <= mine and 1 <= pair[1] <= theirs):
+            raise ConfigError(
+                f"layers: {list(pair)} is no pair [student's layer from 1 to {mine}, teacher's "
+                f"layer from 1 to {theirs}]"
+            )
+    return [(s, t) for s, t in chosen]
+
+
+def asked(needs: Sequence[str], layers: Sequence[int]) -> list[str]:
+    """The features to ask a model for: those of `layers` where a need names but their kind."""
+    names = []
+    for need in needs:
+        names += [f"{need}.{i}" for i in layers] if need in LAYERED else [need]
+    return names
+
+
+def handed(output: ModelOutput, needs: Sequence[str], layers: Sequence[int]) -> ModelOutput:
+    """What a loss is given: its features alone, with the layers of the map numbered from 1."""
+    features = {}
+    for need in needs:
+        numbers = range(1, len(layers) + 1)
+        names = [f"{need}.{i}" for i in numbers] if need in LAYERED else [need]
+        for name, held in zip(names, asked([need], layers), strict=True):
+            if held not in output.features:
+                raise ConfigError(
+                    f"a loss reads '{held}', and this output holds {listing(output.features)}"
+                )
+            features[name] = output.features[held]
+    return ModelOutput(output.logits, features, output.mask, output.ids)

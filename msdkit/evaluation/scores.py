@@ -1,0 +1,128 @@
+"""Predictions and metrics of a model, for each view."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from msdkit import parallel
+from msdkit.data.labels import Labels, labels_at
+from msdkit.data.raw import RawSplit
+from msdkit.data.split import Split
+from msdkit.functional import probabilities
+from msdkit.progress import bar
+from msdkit.registry import METRICS
+from msdkit.types import Task, View
+
+Scores = dict[str, dict[str, float]]  # {view: {metric: value}}
+CHUNK = 8192  # examples scored at once
+
+
+def predict(
+    model: nn.Module,
+    split: Split,
+    views: Sequence[View],
+    *,
+    batch_size: int = 256,
+    device: torch.device | str = "cpu",
+    what: str = "evaluate",
+) -> dict[str, Tensor]:
+    """{view: logits `[N, C]`} on the CPU; the random state of training stays as it was.
+
+    Several processes share the batches, which are those of one process; the main one gets all
+    logits, and the others nothing.
+    """
+    training, parts = model.training, []
+    batches, world = torch.arange(len(split)).split(batch_size), parallel.world()
+    ends = [len(batches) * r // world for r in range(world + 1)]
+    shares = [batches[start:end] for start, end in pairwise(ends)]
+    counts = [sum(map(len, share)) for share in shares]
+    mine, count = shares[parallel.rank()], counts[parallel.rank()]
+    model.eval()
+    with torch.random.fork_rng(), torch.inference_mode(), bar(count, what, "ex") as advance:
+        for rows in mine:
+            inputs = {m: s.to(device) for m, s in split.inputs.batch(rows.tolist()).items()}
+            outputs = model(inputs, list(views))
+            parts.append({v: outputs[v].logits.float().cpu() for v in views})
+            advance(len(rows))
+    model.train(training)
+    found = {v.name: [part[v] for part in parts] for v in views}
+    logits = {v: parallel.to_main(torch.cat(p) if p else None, counts) for v, p in found.items()}
+    return {v: x for v, x in logits.items() if x is not None}
+
+
+def score(
+    logits: Mapping[str, Tensor], labels: Labels, metrics: Sequence[Any], task: Task
+) -> Scores:
+    """Each metric of each view; `metrics` are names or nodes of METRICS."""
+    return {view: _score_view(x, labels, metrics, task) for view, x in logits.items()}
+
+
+def _score_view(
+    logits: Tensor, labels: Labels, metrics: Sequence[Any], task: Task
+) -> dict[str, float]:
+    context = {"num_classes": logits.shape[1], "task": task}
+    built = {metric_name(node): _alone(METRICS.build(node, **context)) for node in metrics}
+    for start in range(0, len(logits), CHUNK):
+        part = slice(start, start + CHUNK)
+        shares, right = probabilities(task, logits[part]), labels[part]
+        for metric in built.values():
+            metric.update(shares, right)
+    return {name: metric.compute() for name, metric in built.items()}
+
+
+def _alone(metric: Any) -> Any:
+    """torchmetrics would ask the other processes, and this one has all the examples."""
+    for part in (metric, *vars(metric).values()):
+        if hasattr(part, "distributed_available_fn"):
+            part.distributed_available_fn = lambda: False
+    return metric
+
+
+def slice_scores(
+    raw: RawSplit,
+    models: Mapping[str, Mapping[str, Tensor]],
+    metrics: Sequence[Any],
+    task: Task,
+) -> dict[str, dict[str, Any]]:
+    """{slice: {"count": n, model: scores}} of the subsets that the data set reports apart.
+
+    models: {name: {view: logits [N, C]}}
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for name, rows in raw.slices.items():
+        assert raw.labels is not None
+        labels = labels_at(raw.labels, rows)
+        found[name] = {"count": len(rows)}
+        for model, logits in models.items():
+            chosen = {view: values[rows] for view, values in logits.items()}
+            found[name][model] = score(chosen, labels, metrics, task)
+    return found
+
+
+def metric_name(node: Any) -> str:
+    """The name of a metric, given as a name or a node."""
+    return node if isinstance(node, str) else node["name"]
+
+
+def agreement(student: Tensor, teacher: Tensor, task: Task) -> float:
+    """[N, C], [N, C] -> the share of answers (of decisions, for several labels) that are equal.
+
+    Regression: the Pearson correlation of each target, averaged; 0 where one side never varies.
+    """
+    if task == "regression":
+        return _correlation(student, teacher)
+    if task == "multi_label":
+        return float(((student > 0) == (teacher > 0)).float().mean())
+    return float((student.argmax(-1) == teacher.argmax(-1)).float().mean())
+
+
+def _correlation(a: Tensor, b: Tensor) -> float:
+    """[N, C], [N, C] -> the mean over columns of Pearson's r"""
+    a, b = (x.double() - x.double().mean(0) for x in (a, b))
+    scale = a.norm(dim=0) * b.norm(dim=0)
+    return float(((a * b).sum(0) / scale.where(scale > 0, 1.0)).mean())

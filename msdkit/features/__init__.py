@@ -1,0 +1,1 @@
+"""What fills feature stores: files of others, and encoders."""

@@ -1,0 +1,158 @@
+"""Other people's region features -> a feature store, resumable and verified."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from msdkit.errors import ConfigError, DataError, listing, suggest
+from msdkit.features.lmdb import MmfLmdb, UniterLmdb, reading
+from msdkit.features.sources import Entry, NpyFolder, Regions, Source, Tsv
+from msdkit.progress import bar
+from msdkit.store.shards import Shard, join
+from msdkit.store.store import FeatureStore
+from msdkit.store.writer import FeatureStoreWriter
+
+SOURCES: dict[str, type[Source]] = {
+    "mmf_lmdb": MmfLmdb,
+    "npy": NpyFolder,
+    "tsv": Tsv,
+    "uniter_lmdb": UniterLmdb,
+}
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What a store holds after an import; repeated: records left out because their key had come."""
+
+    pictures: int
+    regions: int
+    dim: int
+    boxes: bool
+    repeated: int
+
+    def __str__(self) -> str:
+        boxes = "with boxes" if self.boxes else "without boxes"
+        repeated = f"; {self.repeated:,} repeated keys left out" if self.repeated else ""
+        return (
+            f"{self.pictures:,} pictures, {self.regions:,} regions of width {self.dim}, {boxes}"
+            f"{repeated}"
+        )
+
+
+def import_features(
+    source: str | Path,
+    store: str | Path,
+    *,
+    format: str | None = None,
+    dtype: Literal["fp16", "fp32"] = "fp16",
+    max_regions: int | None = None,
+    shard: Shard | None = None,
+) -> Imported:
+    """Write the features of `source` into a new store, and read them back against checksums.
+
+    format: a name in `SOURCES`; without it the files tell. max_regions: keep only the first
+    regions of each picture (detectors put the surest first). A second call after an interruption
+    goes on where the first ended. shard: write this part of the store alone, beside other
+    processes; the last one to finish makes one store of the parts.
+    """
+    path = place(store, shard)
+    if shard is not None and path.is_dir():
+        return finished(store, shard)
+    opened = open_source(Path(source), format)
+    with closing(iter(opened)) as entries:  # type: ignore[type-var]
+        first = next(entries, None)
+        if first is None:
+            raise DataError(f"{source}: holds no features")
+        sample = first.load()
+        boxes = sample.boxes is not None
+        with FeatureStoreWriter(path, sample.features.shape[1], dtype, boxes) as writer:
+            mine = (e for e in chain([first], entries) if shard is None or shard.owns(e.key))
+            repeated = _copy(opened, mine, writer, max_regions)
+    return finished(store, shard, repeated)
+
+
+def place(store: str | Path, shard: Shard | None) -> Path:
+    """The folder to write: the store, or one of its shards."""
+    return Path(store) if shard is None else shard.folder(Path(store))
+
+
+def finished(store: str | Path, shard: Shard | None, repeated: int = 0) -> Imported:
+    """Verify what was written, and describe it; the last shard makes the store one."""
+    found = verified(place(store, shard), repeated)
+    if shard is not None:
+        join(Path(store), shard.count)
+    return found
+
+
+def verified(store: str | Path, repeated: int = 0) -> Imported:
+    """Compare a finished store with its checksums, and describe it."""
+    found = FeatureStore(store)
+    with bar(1, f"verifying {store}", "store") as advance:
+        found.verify()
+        advance()
+    boxes = len(found) > 0 and found.boxes(next(iter(found))) is not None
+    return Imported(len(found), int(found.lengths.sum()), found.dim, boxes, repeated)
+
+
+def open_source(path: Path, format: str | None = None) -> Source:
+    """The reader of a format; ConfigError on a name that is none, DataError on unknown files."""
+    if format is not None and format not in SOURCES:
+        raise ConfigError(
+            f"unknown format '{format}'. {suggest(format, SOURCES)}Known: {listing(SOURCES)}"
+        )
+    if not path.exists():
+        raise DataError(f"{path} does not exist")
+    return SOURCES[format or detect(path)](path)
+
+
+def detect(path: Path) -> str:
+    """The format of a file or folder."""
+    if (path / "data.mdb").is_file() or path.suffix in (".lmdb", ".mdb"):
+        with reading(path) as transaction:
+            known = {"mmf_lmdb": b"keys", "uniter_lmdb": b"__keys__"}
+            found = [name for name, key in known.items() if transaction.get(key)]
+        if found:
+            return found[0]
+        raise DataError(f"{path}: an LMDB without 'keys' (MMF) and '__keys__' (UNITER)")
+    if path.is_dir() and next(path.rglob("*.npy"), None):
+        return "npy"
+    if path.is_file() and ".tsv" in path.suffixes:
+        return "tsv"
+    inner = next(path.glob("*/data.mdb"), None) if path.is_dir() else None
+    hint = f"did you mean {inner.parent}?" if inner else "set the format to force one"
+    raise DataError(
+        f"{path}: not known as an LMDB of MMF or UNITER, a folder of .npy files or a .tsv; {hint}"
+    )
+
+
+def _copy(
+    source: Source, entries: Iterator[Entry], writer: FeatureStoreWriter, most: int | None
+) -> int:
+    """Add what the store lacks; the number of keys that came again."""
+    seen: set[str] = set()
+    done = repeated = 0
+    with bar(source.total, f"importing {source.path.name}", source.unit) as advance:
+        for key, position, load in entries:
+            repeated += key in seen
+            seen.add(key)
+            if key not in writer:
+                add(writer, key, load, most)
+            advance(position - done)
+            done = position
+    return repeated
+
+
+def add(
+    writer: FeatureStoreWriter, key: str, load: Callable[[], Regions], most: int | None = None
+) -> None:
+    """One picture's regions, the first `most` of them."""
+    features, boxes = load()
+    features = np.asarray(features)[:most]
+    writer.add(key, features, None if boxes is None else boxes[:most])

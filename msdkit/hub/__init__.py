@@ -1,0 +1,1 @@
+"""What lies elsewhere: addresses, downloads, archives, packages, the zoo."""

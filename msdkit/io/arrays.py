@@ -1,0 +1,66 @@
+"""Large arrays that lie on disk and are read through memory maps, so that they fill no memory."""
+
+from __future__ import annotations
+
+import tempfile
+from typing import IO, Any
+
+import numpy as np
+
+from msdkit.errors import DataError
+from msdkit.io.cache import cache_dir
+
+IN_MEMORY = 1 << 18  # bytes; what is smaller makes no file
+
+
+class ArrayWriter:
+    """Collects the bytes of an array; beyond 256 KiB they go to a file of the cache.
+
+    The file has no name: it goes with the process, however that ends. Its pages are the system's to
+    drop and to read again, as those of any file.
+    """
+
+    def __init__(self, dtype: Any) -> None:
+        self.dtype = np.dtype(dtype)
+        self._waiting = bytearray()
+        self._file: IO[bytes] | None = None
+
+    def write(self, data: bytes) -> None:
+        """Append numbers, as bytes."""
+        self._waiting += data
+        if len(self._waiting) > IN_MEMORY:
+            self._flush()
+
+    def finish(self) -> np.ndarray:
+        """All numbers, in one dimension."""
+        if self._file is None:
+            return np.frombuffer(self._waiting, self.dtype)
+        self._flush()
+        with self._file as file:  # the map stays when it is closed
+            # asarray: slices of the subclass np.memmap cost more than small copies
+            return np.asarray(np.memmap(file, self.dtype, "r+"))
+
+    def __del__(self) -> None:
+        if self._file is not None:  # given up half-way
+            self._file.close()
+
+    def _flush(self) -> None:
+        try:
+            if self._file is None:
+                cache_dir().mkdir(parents=True, exist_ok=True)
+                self._file = tempfile.TemporaryFile(dir=cache_dir())  # noqa: SIM115
+            self._file.write(self._waiting)
+            self._file.flush()
+        except OSError as error:
+            raise DataError(f"cannot write to the cache {cache_dir()}: {error}") from error
+        self._waiting = bytearray()
+
+
+def on_disk(array: np.ndarray) -> np.ndarray:
+    """The same array, in a file unless it is small."""
+    writer = ArrayWriter(array.dtype)
+    flat = np.ascontiguousarray(array).reshape(-1)
+    step = max(IN_MEMORY // flat.itemsize, 1)
+    for start in range(0, len(flat), step):
+        writer.write(flat[start : start + step].tobytes())
+    return writer.finish().reshape(array.shape)

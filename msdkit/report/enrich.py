@@ -1,0 +1,148 @@
+"""What a report shows beside the runs' own files: examples, the teacher's answers, weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from msdkit.config.schema import ExperimentConfig
+from msdkit.errors import DataError, MsdkitError
+from msdkit.functional import divergence
+from msdkit.progress import console
+from msdkit.report.subject import Method, Subject
+from msdkit.runs.experiment import Experiment
+from msdkit.runs.folder import INPUTS, read_config
+from msdkit.runs.predictions import Logits
+from msdkit.runs.teachers import teacher_digests
+from msdkit.types import MULTIMODAL, Task, View, default_views, known_views
+
+
+def with_data(subject: Subject, *, tiny: bool) -> Subject:
+    """The subject with its examples, the teacher's answers, saliency and weights.
+
+    What is not at hand, or is no longer what the runs saw, is left out; `notes` say so.
+    """
+    shared: dict[str, Any] = {}  # examples are read once
+    try:
+        experiments = {
+            method.name: Experiment(_config(method), tiny=tiny, raw=shared)
+            for method in subject.methods
+        }
+        subject = replace(subject, raw=_examples(subject, next(iter(experiments.values()))))
+    except Exception as error:  # whatever a data set or a lost network raises: the runs remain
+        return _noted(subject, "The examples are not shown", error)
+    try:
+        subject = _with_teacher(subject, experiments)
+    except Exception as error:
+        return _noted(subject, "The teacher's answers, saliency and weights are not shown", error)
+    return _with_weights(subject, experiments)
+
+
+def _config(method: Method) -> ExperimentConfig:
+    """That of the first run, wherever its folder is now."""
+    folder = method.runs[0].folder
+    return replace(read_config(folder), run_dir=str(folder))
+
+
+def _noted(subject: Subject, what: str, error: Exception) -> Subject:
+    told = str(error) if isinstance(error, MsdkitError) else f"{type(error).__name__} {error}"
+    note = f"{what}: {told}"
+    console().print(f"{subject.name}: {note}")
+    return replace(subject, notes=(*subject.notes, note))
+
+
+def _examples(subject: Subject, experiment: Experiment) -> Any:
+    """The raw examples that the runs were evaluated on; DataError when they have changed."""
+    raw = experiment.raw(subject.split)
+    if raw.fingerprint != _inputs(subject.methods[0])["data"][subject.split]:
+        raise DataError("the data set at hand is not the one that the runs saw")
+    return raw
+
+
+def _inputs(method: Method) -> dict[str, Any]:
+    path = method.runs[0].folder / INPUTS
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _with_teacher(subject: Subject, experiments: dict[str, Experiment]) -> Subject:
+    """With the answers of the baseline's teacher, or else of the first that there is."""
+    order = sorted(subject.methods, key=lambda method: method.name != subject.baseline)
+    taught = [m for m in order if experiments[m.name].config.teacher is not None]
+    if not taught or not experiments[taught[0].name].compares_with_teacher:
+        return subject
+    experiment, seen = experiments[taught[0].name], _inputs(taught[0])["teacher"]
+    if teacher_digests(experiment.config, experiment.tiny) != seen:
+        raise DataError("the teacher at hand is not the one that the runs learnt from")
+    views = list(
+        dict.fromkeys([*default_views(subject.modalities), *without(subject.modalities).values()])
+    )
+    logits = {v: x.double() for v, x in experiment.teacher_logits(subject.split, views).items()}
+    strangers = [m.name for m in taught[1:] if _inputs(m)["teacher"] != seen]
+    note = f"Teacher means that of {taught[0].name}; another one taught {', '.join(strangers)}."
+    return replace(
+        subject,
+        teacher=logits,
+        saliency=_saliency(subject.task, logits, subject.modalities),
+        notes=(*subject.notes, *([note] if strangers else [])),
+    )
+
+
+def _saliency(task: Task, teacher: Logits, modalities: Sequence[str]) -> dict[str, Tensor]:
+    whole = teacher[MULTIMODAL]
+    return {m: divergence(task, whole, teacher[view]) for m, view in without(modalities).items()}
+
+
+def without(modalities: Sequence[str]) -> dict[str, View]:
+    """{modality: the view without it}; nothing where there is but one."""
+    if len(modalities) < 2:
+        return {}
+    views = known_views(modalities)
+    rest = {m: frozenset(modalities) - {m} for m in modalities}
+    return {m: next(v for v in views if v.visible == seen) for m, seen in rest.items()}
+
+
+def _with_weights(subject: Subject, experiments: dict[str, Experiment]) -> Subject:
+    """With the weights of the methods that have a weighting."""
+    methods, loaded, lacking = [], dict[str, Any](), dict[str, Exception]()
+    for method in subject.methods:
+        experiment, found = experiments[method.name], method
+        if experiment.config.weighting is not None:
+            try:
+                _share_teachers(experiment, loaded)
+                found = replace(method, weights=_weights(subject, method, experiment))
+            except Exception as error:
+                lacking[method.name] = error
+        methods.append(found)
+    subject = replace(subject, methods=methods)
+    if not lacking:
+        return subject
+    names = ", ".join(lacking)
+    return _noted(subject, f"Weights of {names} are not shown", next(iter(lacking.values())))
+
+
+def _share_teachers(experiment: Experiment, loaded: dict[str, Any]) -> None:
+    """Take the teachers that an experiment before this one has loaded, if they are the same."""
+    config = experiment.config
+    decides = [config.teacher, config.masking, config.evaluate.batch_size, config.train.cache_dtype]
+    key = json.dumps(decides, sort_keys=True, default=str)
+    if key in loaded:
+        vars(experiment)["teachers"] = loaded[key]  # in the place of the cached property
+    else:
+        loaded[key] = experiment.teachers
+
+
+def _weights(subject: Subject, method: Method, experiment: Experiment) -> Tensor | None:
+    """[N, V] of the subject's views; a view that is not distilled weighs nothing."""
+    from msdkit.runs.example_weights import example_weights
+
+    found = example_weights(experiment, subject.split, method.runs[0].logits)
+    if found is None:
+        return None
+    columns = {str(view): found[:, i] for i, view in enumerate(experiment.distiller.views)}
+    nothing = torch.zeros(len(found))
+    return torch.stack([columns.get(view, nothing).double() for view in subject.views], dim=1)

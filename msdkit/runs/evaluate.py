@@ -1,0 +1,168 @@
+"""What a trained model scores, costs and predicts, written into its run folder."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from msdkit import parallel
+from msdkit.data.raw import RawSplit
+from msdkit.errors import DataError, listing
+from msdkit.evaluation.cost import FLOP_EXAMPLES, SPEED_EXAMPLES, cost, together
+from msdkit.evaluation.scores import Scores, agreement, score, slice_scores
+from msdkit.io.files import write_text
+from msdkit.parallel import from_main
+from msdkit.progress import bar
+from msdkit.runs.experiment import Experiment
+from msdkit.runs.folder import OWN, PREDICTIONS, read_config, slices_file
+from msdkit.runs.predictions import PredictionRows, write_predictions
+from msdkit.runs.saved_model import load
+from msdkit.runs.teachers import teachers_training
+from msdkit.types import MULTIMODAL
+
+PREDICT_BATCH = 64
+TINY_COST = 2  # examples that a trial's costs are measured on: enough to see that it works
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What runs in one process share: examples that were read, and costs that were measured."""
+
+    raw: dict[str, RawSplit] = field(default_factory=dict)
+    costs: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+def conclude(experiment: Experiment, kept: Kept) -> dict[str, Any]:
+    """Evaluate the best checkpoint on val and test, beside the teacher; write predictions."""
+    experiment.use_saved_student()
+    splits, scores = experiment.evaluated, {}
+    for name in splits:
+        logits, found = experiment.evaluate(experiment.split(name))
+        beside = from_main(partial(_beside_teacher, experiment, name, logits))
+        scores[name] = {"student": found, **beside}
+    from_main(partial(_write_answers, experiment, PREDICTIONS, splits[-1], logits))
+    return {
+        "task": experiment.task,
+        "label_names": experiment.label_names,
+        "metric": experiment.metric,
+        "metrics": experiment.metrics,
+        "teachers": teachers_training(experiment.config, experiment.tiny),
+        "splits": scores,
+        "cost": from_main(partial(_kept_costs, experiment, splits[-1], kept)),
+    }
+
+
+def _beside_teacher(experiment: Experiment, split: str, logits: dict[str, Tensor]) -> Any:
+    """The teacher's own scores per view, how often the student gives its answer, and the scores of
+    both on the data set's slices."""
+    raw, metrics, task = experiment.raw(split), experiment.metrics, experiment.task
+    models, found = {"student": logits}, dict[str, Any]()
+    if experiment.compares_with_teacher:
+        theirs = experiment.teacher_logits(split, experiment.views)
+        models["teacher"] = theirs
+        found["teacher"] = {} if raw.labels is None else score(theirs, raw.labels, metrics, task)
+        found["agreement"] = {v: agreement(logits[v], theirs[v], task) for v in experiment.views}
+    slices = slice_scores(raw, models, metrics, task)
+    return {**found, "slices": slices} if slices else found
+
+
+def _write_answers(
+    experiment: Experiment, name: str, split: str, logits: dict[str, Tensor]
+) -> None:
+    """The predictions, and what the data set makes of them for a challenge."""
+    data, folder = experiment.split(split), experiment.folder
+    rows = write_predictions(folder / name, data, logits, experiment.task, experiment.label_names)
+    write_submission(experiment.raw(split), rows, folder)
+
+
+def write_submission(raw: RawSplit, rows: PredictionRows, folder: Path) -> None:
+    """The files that a data set's `submission(rows) -> {name: text}` makes of a whole split."""
+    hook = getattr(raw.dataset, "submission", None)
+    if hook is None or len(raw) < len(raw.dataset):
+        return
+    for name, text in hook(rows).items():
+        if Path(name).name != name or name in {*OWN, "", ".."}:
+            where = f"{type(raw.dataset).__name__}.submission"
+            raise DataError(
+                f"{where}: got the file name '{name}'; expected one without a folder that is none "
+                f"of a run's own ({listing(OWN)})"
+            )
+        write_text(folder / name, text)
+
+
+def _kept_costs(experiment: Experiment, split: str, kept: Kept) -> dict[str, Any]:
+    """Measured once for runs that differ in their training alone."""
+    config = experiment.config
+    same = [config.dataset, config.student, config.teacher, experiment.limit, split]
+    key = json.dumps(same, sort_keys=True, default=str)
+    if key not in kept.costs:
+        kept.costs[key] = costs(experiment, split)
+    return kept.costs[key]
+
+
+def costs(experiment: Experiment, split: str) -> dict[str, Any]:
+    """What the student and its teacher cost at inference."""
+    raw = experiment.raw(split)
+    wanted = TINY_COST if experiment.limit else max(FLOP_EXAMPLES, SPEED_EXAMPLES)
+    count = min(len(raw), wanted)
+    examples = [{m: raw.raw(i, m) for m in raw.modalities} for i in range(count)]
+    found = {"student": cost(experiment.student, examples)}
+    if experiment.teachers is not None:
+        models = experiment.teachers.models.values()
+        found["teacher"] = together([cost(saved, examples) for saved in models])
+    return found
+
+
+def evaluate_run(folder: Path, split: str, views: list[str] | None = None) -> dict[str, Any]:
+    """Scores of a finished run's best model on a split.
+
+    Writes `evaluation-SPLIT.json`, `predictions-SPLIT.jsonl` and, where the data set has them,
+    `slices-SPLIT.json` and a challenge's submission into the run folder.
+    """
+    parallel.join()
+    config = read_config(folder)
+    config.run_dir = str(folder)
+    if views is not None:
+        config.evaluate.views = views
+    experiment = Experiment(config)
+    experiment.use_saved_student()
+    logits, scores = experiment.evaluate(experiment.split(split))
+    from_main(partial(_write_evaluation, experiment, split, logits, scores))
+    return scores
+
+
+def _write_evaluation(
+    experiment: Experiment, split: str, logits: dict[str, Tensor], scores: Scores
+) -> None:
+    folder = experiment.folder
+    _write_answers(experiment, f"predictions-{split}.jsonl", split, logits)
+    write_text(folder / f"evaluation-{split}.json", json.dumps(scores, indent=1))
+    models, raw = {"student": logits}, experiment.raw(split)
+    slices = slice_scores(raw, models, experiment.metrics, experiment.task)
+    slices_file(folder, split).unlink(missing_ok=True)  # of another version of the data set
+    if slices:
+        write_text(slices_file(folder, split), json.dumps(slices, indent=1))
+
+
+def predict_file(folder: Path, file: Path, views: list[str] | None = None) -> list[str]:
+    """One JSON line for each line of `file`: id, prediction, probabilities per view."""
+    from msdkit.datasets.jsonl import read_examples
+
+    saved = load(folder)
+    views = views or [MULTIMODAL]
+    fields = {m: saved.fields[m] for m in saved.needed(views)}
+    examples = read_examples(file, fields, id=saved.id_column)
+    lines: list[str] = []
+    with bar(len(examples), "predict", "ex") as advance:
+        for start in range(0, len(examples), PREDICT_BATCH):
+            part = examples[start : start + PREDICT_BATCH]
+            logits = saved.logits([e.raw for e in part], views)
+            rows = PredictionRows([e.id for e in part], logits, saved.task, saved.label_names)
+            lines += [json.dumps(row, ensure_ascii=False) for row in rows]
+            advance(len(part))
+    return lines

@@ -1,0 +1,311 @@
+"""From a config to live objects and a finished run: the only place where plugins meet."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from copy import deepcopy
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from msdkit.config.declarations import (
+    declared,
+    default_metrics,
+    default_task,
+    from_cache,
+    held_out_share,
+    learns,
+)
+from msdkit.config.schema import TASK, TERM, ExperimentConfig, Node
+from msdkit.data.inputs import ModelInputs
+from msdkit.data.raw import RawSplit
+from msdkit.data.split import Split, carve
+from msdkit.distillation.distiller import Distiller
+from msdkit.distillation.terms import Term
+from msdkit.evaluation.scores import Scores, metric_name, predict, score
+from msdkit.io.cache import cache_dir
+from msdkit.parallel import from_main, world
+from msdkit.registry import DATASETS, LOSSES, METRICS, WEIGHTINGS
+from msdkit.runs.folder import flat, summary
+from msdkit.runs.new_model import new_model
+from msdkit.runs.saved_model import SavedModel, load
+from msdkit.runs.teachers import Teachers, fit_weighting, gather, teacher_digests, teachers_training
+from msdkit.training.engine import accelerator_for
+from msdkit.training.processes import tell_engine
+from msdkit.training.seeding import seed_everything
+from msdkit.training.trainer import OnEvaluate, Trainer
+from msdkit.types import View, default_views
+
+__all__ = ["Experiment", "load"]
+
+TINY_EXAMPLES, TINY_STEPS = 64, 2
+
+
+class Experiment:
+    """One config made live. Everything is built when first asked for.
+
+    tiny: a few examples and two steps, to try a config in seconds; raw: the examples that other
+    experiments have read, for those with the same data.
+    """
+
+    def __init__(
+        self,
+        config: ExperimentConfig,
+        *,
+        tiny: bool = False,
+        raw: dict[str, RawSplit] | None = None,
+    ) -> None:
+        self.config = deepcopy(config)
+        self.limit = TINY_EXAMPLES if tiny else None
+        self.tiny = tiny
+        if tiny:
+            self.config.train.max_steps, self.config.train.lengthen = TINY_STEPS, 1.0
+        assert config.run_dir is not None
+        self.folder = Path(config.run_dir)
+        self.cache = cache_dir()
+        self.declared, self.task = declared(config.dataset)
+        self.names = tuple(self.declared)
+        self.metrics = config.evaluate.metrics or default_metrics(config.dataset, self.task)
+        self.metric = config.evaluate.metric or metric_name(self.metrics[0])
+        wanted = config.evaluate.views
+        self.views = (
+            default_views(self.names)
+            if wanted is None
+            else list(dict.fromkeys([default_views(self.names)[0], *self._parse(wanted)]))
+        )
+        self._raw = {} if raw is None else raw
+        self._inputs: dict[str, ModelInputs] = {}
+
+    def _parse(self, views: list[str]) -> list[View]:
+        return [View.parse(v, self.names) for v in views]
+
+    def raw(self, split: str) -> RawSplit:
+        """The checked raw examples of train, val or test."""
+        key = json.dumps([self.config.dataset, split, self.limit], sort_keys=True, default=str)
+        if key not in self._raw:
+            dataset = DATASETS.build(self.config.dataset, split=split)
+            self._raw[key] = RawSplit(dataset, split, self.task, self.limit)
+        return self._raw[key]
+
+    @property
+    def label_names(self) -> list[str]:
+        """The classes, from the training data."""
+        return self.raw("train").label_names
+
+    @cached_property
+    def accelerator(self) -> Any:
+        """accelerate's engine for the config's precision, trackers and way to share work."""
+        return accelerator_for(self.config.train, self.folder)
+
+    @cached_property
+    def student(self) -> SavedModel:
+        """The model to train, with its processors fitted to the training data."""
+        return self._new(self.config.student, 0)
+
+    def use_saved_student(self) -> None:
+        """Take the run's best model, with its processors, as the student."""
+        saved = load(self.folder)
+        saved.model.to(self.accelerator.device)
+        self.__dict__["student"] = saved
+
+    @cached_property
+    def teachers(self) -> Teachers | None:
+        """The frozen teachers, answering views by the config's masking."""
+        if self.config.teacher is None:
+            return None
+        return gather(
+            self.config,
+            self._new,
+            self.raw,
+            names=self.names,
+            folder=self.cache,
+            device=self.accelerator.device,
+            tiny=self.tiny,
+        )
+
+    @property
+    def teacher(self) -> SavedModel | None:
+        """The only teacher, or the first of several."""
+        return None if self.teachers is None else self.teachers.first
+
+    def _new(self, node: Node, role: int) -> SavedModel:
+        """A model from its node; equal seeds give equal starts, whatever came before."""
+        seed_everything(self.config.seed + role)
+        train = self.raw("train")
+        return new_model(self.config, node, train, self.declared, lambda: self.teacher)
+
+    def inputs(self, split: str) -> ModelInputs:
+        """What the student reads of a split."""
+        if split not in self._inputs:
+            self._inputs[split] = ModelInputs(self.raw(split), self.student.processors, self.cache)
+        return self._inputs[split]
+
+    def teacher_logits(self, split: str, views: list[View]) -> dict[str, Tensor]:
+        """{view: [N, C]} from the teacher cache, built when it is missing."""
+        assert self.teachers is not None
+        return {v: rows[:] for v, rows in self.teachers.answers(split, views)["logits"].items()}
+
+    @cached_property
+    def distiller(self) -> Distiller:
+        """The student with its losses and weights; the teacher too where there is no cache."""
+        config = self.config
+        task_node, task_keys = TASK.split(default_task(config))
+        dropout = config.train.modality_dropout
+        live = self.teacher is not None and not from_cache(config)
+        return Distiller(
+            self.student.model,
+            teacher=self.teacher.model if live and self.teacher else None,
+            task_loss=LOSSES.build(task_node, **self._context),
+            terms=[self._term(node) for node in config.distill],
+            weighting=self.weighting,
+            modalities=self.names,
+            task=self.task,
+            task_weight=task_keys.weight,
+            modality_dropout=dropout if isinstance(dropout, dict) else self._each(dropout),
+            views_per_step=config.train.views_per_step,
+            seed=config.seed,
+        )
+
+    @property
+    def _context(self) -> dict[str, Any]:
+        """What losses may ask for before `*`."""
+        found: dict[str, Any] = {
+            "num_classes": len(self.label_names),
+            "train_size": len(self._rows[0]),
+            "task": self.task,
+        }
+        for who, saved in (("student", self.student), ("teacher", self.teacher)):
+            width = getattr(saved.model if saved else None, "width", None)
+            if width is not None:
+                found[f"{who}_dim"] = width
+        return found
+
+    def _each(self, probability: float) -> dict[str, float]:
+        return dict.fromkeys(self.names, probability) if probability else {}
+
+    def _term(self, node: Node) -> Term:
+        plain, keys = TERM.split(node)
+        return Term(LOSSES.build(plain, **self._context), **asdict(keys), name=plain["name"])
+
+    @cached_property
+    def weighting(self) -> nn.Module | None:
+        """How the views are weighed; None weighs each 1."""
+        return None if self.config.weighting is None else WEIGHTINGS.build(self.config.weighting)
+
+    @cached_property
+    def _rows(self) -> tuple[Tensor, Tensor]:
+        """The training examples, and those held out of them for learned weights."""
+        return carve(len(self.raw("train")), held_out_share(self.config, self.weighting))
+
+    @cached_property
+    def train_split(self) -> Split:
+        """Training examples with the teacher's answers, or its inputs where it runs live."""
+        distiller, rows = self.distiller, self._rows[0]
+        inputs = self.inputs("train")
+        if not distiller.terms:
+            return Split(inputs, augment=True, rows=rows)
+        assert self.teachers is not None
+        fit_weighting(distiller, self.teachers, rows)
+        if distiller.teacher is not None:
+            theirs = self.teachers.inputs("train")
+            return Split(inputs, teacher_inputs=theirs, augment=True, rows=rows)
+        features = distiller.teacher_features
+        answers = self.teachers.answers("train", distiller.teacher_views, features)
+        return Split(inputs, teacher=answers, augment=True, rows=rows)
+
+    def held_out(self) -> Split | None:
+        """The examples set aside from training for a weighting that learns from them."""
+        if not learns(self.weighting) or not self.distiller.terms:
+            return None
+        return Split(self.inputs("train"), rows=self._rows[1])
+
+    def rehearse(self) -> None:
+        """One step forward on two examples: what does not fit is told before anything is written.
+
+        Nothing stays of it, neither in running means and memories nor in the random state.
+        """
+        device, distiller = self.accelerator.device, self.distiller
+        before = deepcopy(distiller.state_dict())  # running means and memories will change
+        batch = self.train_split.__getitems__(list(range(min(2, len(self.train_split)))))
+        distiller.to(device).train()
+        several = world() > 1
+        with (
+            torch.random.fork_rng(),
+            torch.set_grad_enabled(several),
+            warnings.catch_warnings(),
+        ):
+            warnings.simplefilter("ignore")  # the run itself will warn
+            output = distiller(batch.to(device))
+        if several:
+            tell_engine(self.accelerator, distiller, output.total)
+        distiller.load_state_dict(before, strict=False)  # a part that was just made stays
+
+    def split(self, split: str) -> Split:
+        """Examples of one split for evaluation."""
+        return Split(self.inputs(split))
+
+    def provenance(self) -> dict[str, Any]:
+        """What, beside the config, decides a run: the data's content and the teacher's files."""
+        data = {split: self.raw(split).fingerprint for split in ("train", *self.evaluated)}
+        return {"data": data, "teacher": teacher_digests(self.config, self.tiny)}
+
+    @property
+    def evaluated(self) -> list[str]:
+        """The splits that a run reports on."""
+        return ["val", "test"] if self.config.evaluate.test else ["val"]
+
+    @property
+    def compares_with_teacher(self) -> bool:
+        """Whether there is a teacher with fixed answers."""
+        return self.teachers is not None and self.teachers.fixed
+
+    def prepare(self) -> None:
+        """Read all that the evaluation needs, so that nothing is found amiss after training."""
+        teachers_training(self.config, self.tiny)
+        for name in self.evaluated:
+            self.split(name)
+            _ = self.raw(name).slices
+            if self.teachers is not None and self.compares_with_teacher:
+                self.teachers.answers(name, self.views)
+
+    def trainer(self, on_evaluate: OnEvaluate | None = None) -> Trainer:
+        """The training loop over this experiment."""
+        val = self.split("val")
+        self.rehearse()
+        metric = METRICS.get(self.metric)
+        return Trainer(
+            self.distiller,
+            self.train_split,
+            config=self.config.train,
+            seed=self.config.seed,
+            folder=self.folder,
+            evaluate=lambda: self.evaluate(val)[1],
+            save_model=self.student.save,
+            metric=self.metric,
+            higher_is_better=getattr(metric, "higher_is_better", True),
+            accelerator=self.accelerator,
+            held_out=self.held_out(),
+            label_names=() if self.task == "regression" else self.label_names,
+            about=flat(summary(self.config)),
+            on_evaluate=on_evaluate,
+        )
+
+    def evaluate(self, split: Split) -> tuple[dict[str, Tensor], Scores]:
+        """(logits per view, metrics per view) of the student; only the main process has logits."""
+        logits = predict(
+            self.student.model,
+            split,
+            self.views,
+            batch_size=self.config.evaluate.batch_size,
+            device=self.accelerator.device,
+            what=f"evaluate {split.inputs.raw.split}",
+        )
+        if split.labels is None:
+            return logits, {}
+        labels = split.labels
+        return logits, from_main(lambda: score(logits, labels, self.metrics, self.task))

@@ -1,0 +1,142 @@
+"""A new model from its config node: processors fitted to the training data, weights initialised."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from msdkit.config.schema import MODEL, ExperimentConfig, Node
+from msdkit.data.raw import RawSplit
+from msdkit.errors import ConfigError
+from msdkit.hub.packages import ASSETS, asset
+from msdkit.hub.paths import local
+from msdkit.models.weights import load_weights
+from msdkit.progress import console
+from msdkit.registry import MASKINGS, MODELS, PROCESSORS
+from msdkit.runs.saved_model import SavedModel
+from msdkit.types import Modality
+
+RAW_PROCESSORS = {"text": "words", "image": "patches", "array": "array"}
+
+
+def new_model(
+    config: ExperimentConfig,
+    node: Node,
+    train: RawSplit,
+    declared: Mapping[str, Any],
+    teacher: Callable[[], SavedModel | None],
+) -> SavedModel:
+    """The model of `node`, initialised as its `init` says.
+
+    declared: what the data set said of each modality; teacher: asked for by `init.teacher_layers`.
+    """
+    plain, keys = MODEL.split(node)
+    kinds = {m: raw_kind(declared[m], train.raw(0, m)) for m in declared}
+    nodes, processors = _processors(keys, kinds, declared, train, teacher)
+    init = keys.init or {}
+    cls: Any = MODELS.get(plain["name"])
+    if "folder" in init:
+        init = {"folder": folder_of(init["folder"])}
+        stored: dict[str, Any] = getattr(cls, "parameters_from", lambda _: {})(init["folder"])
+        plain = {**stored, **plain}
+    model = MODELS.build(
+        plain,
+        modalities={m: p.modality for m, p in processors.items()},
+        num_classes=len(train.label_names),
+        masking=MASKINGS.build(config.masking),
+    )
+    _initialise(model, init, teacher)
+    return SavedModel(
+        model,
+        plain,
+        config.masking,
+        processors,
+        nodes,
+        getattr(train.dataset, "fields", None) or kinds,
+        train.task,
+        train.label_names,
+        [str(Path(p).resolve()) if p.endswith(".py") else p for p in config.plugins],
+        getattr(train.dataset, "id_column", "id"),
+    )
+
+
+def _processors(
+    keys: Any,
+    kinds: Mapping[str, str],
+    declared: Mapping[str, Any],
+    train: RawSplit,
+    teacher: Callable[[], SavedModel | None],
+) -> tuple[dict[str, Node], dict[str, Any]]:
+    """(nodes, processors) by modality, the teacher's own where the node asks for them."""
+    if keys.teacher_processors:
+        source = teacher()
+        if source is None:
+            raise ConfigError("teacher_processors: there is no teacher to read like")
+        return source.processor_nodes, source.processors
+    nodes = {m: processor_node(m, kinds[m], keys.processors.get(m)) for m in declared}
+    return nodes, {m: _fitted(n, declared[m], train, m) for m, n in nodes.items()}
+
+
+def folder_of(name: str) -> Path:
+    """A folder with weights (an address: a copy of it), or that of an asset, all-MiniLM-L6-v2."""
+    return asset(name) if name in ASSETS else local(name)
+
+
+def raw_kind(declared: Any, raw: Any) -> str:
+    """What raw values are: text, image, features, or array.
+
+    A Modality is declared for arrays; a string beside it is a picture's path if there is such a
+    file, and else a text.
+    """
+    if isinstance(declared, str):
+        return declared
+    if isinstance(raw, str | Path):
+        return "image" if Path(raw).is_file() else "text"
+    return "array"
+
+
+def processor_node(modality: str, kind: str, node: Any) -> Node:
+    """The named processor, or the one that fits the raw values."""
+    if node is None:
+        if kind not in RAW_PROCESSORS:
+            raise ConfigError(
+                f"modality '{modality}' ({kind}) needs a processor in the model node, such as "
+                f"processors: {{{modality}: {{name: features, store: PATH}}}}"
+            )
+        node = RAW_PROCESSORS[kind]
+    return {"name": node} if isinstance(node, str) else node
+
+
+def _fitted(node: Node, declared: Any, train: RawSplit, modality: str) -> Any:
+    given = declared if isinstance(declared, Modality) else None
+    processor = PROCESSORS.build(node, modality=given)
+    processor.fit(train.raws(modality))
+    return processor
+
+
+def _initialise(
+    model: Any, init: Mapping[str, Any], teacher: Callable[[], SavedModel | None]
+) -> None:
+    if "folder" in init:
+        load_weights(model, init["folder"])
+    elif "teacher_layers" in init:
+        source = teacher()
+        if source is None:
+            raise ConfigError("init.teacher_layers needs a teacher")
+        layers = chosen_layers(init["teacher_layers"], model, source.model)
+        left = model.load_teacher_layers(source.model, layers)
+        if left:
+            console().print(f"not taken from the teacher, so new: {', '.join(left)}")
+    elif init:
+        raise ConfigError(f"init: expected {{folder: …}} or {{teacher_layers: …}}, got {init}")
+
+
+def chosen_layers(chosen: str | list[int], student: Any, teacher: Any) -> list[int]:
+    """The teacher's layers, from 0: the first ones, evenly spread ones, or those listed."""
+    if not isinstance(chosen, str):
+        return chosen
+    mine, theirs = len(student.encoder_layers), len(teacher.encoder_layers)
+    if chosen == "first" or mine == 1:
+        return list(range(mine))
+    return [round(i * (theirs - 1) / (mine - 1)) for i in range(mine)]

@@ -1,0 +1,126 @@
+"""Run folders: train an experiment, or go on with it, and write down what came out."""
+
+from __future__ import annotations
+
+import gc
+import json
+import time
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from msdkit import parallel
+from msdkit.config.schema import ExperimentConfig
+from msdkit.errors import ConfigError
+from msdkit.io.files import write_text
+from msdkit.parallel import from_main
+from msdkit.progress import console
+from msdkit.runs.evaluate import Kept, conclude
+from msdkit.runs.experiment import Experiment
+from msdkit.runs.folder import (
+    CONFIG,
+    ENVIRONMENT,
+    INPUTS,
+    RESULTS,
+    differences,
+    environment,
+    read_results,
+    resolved_yaml,
+    summary,
+)
+from msdkit.runs.search import best_weights, candidates, with_weights
+from msdkit.training.processes import coupled, coupled_line
+from msdkit.training.seeding import seed_everything
+from msdkit.training.trainer import OnEvaluate
+
+ANOTHER = "choose another run_dir, or delete that folder"
+
+
+def run(
+    config: ExperimentConfig,
+    *,
+    tiny: bool = False,
+    kept: Kept | None = None,
+    on_evaluate: OnEvaluate | None = None,
+) -> dict[str, Any]:
+    """Train (or continue), evaluate and write `results.json`; a finished run is only read.
+
+    kept: what runs before it in this process leave to it; on_evaluate: as of Trainer. ConfigError
+    when the run folder belongs to another config.
+    """
+    parallel.join()
+    if kept is not None:
+        gc.collect()  # a run before this one left circles of objects, with hundreds of megabytes
+    kept = kept or Kept()
+    experiment = Experiment(config, tiny=tiny, raw=kept.raw)
+    folder = experiment.folder
+    if (held := from_main(partial(_finished, experiment))) is not None:
+        console().print(f"{folder} is finished; its results are shown")
+        return held
+    tried = best_weights(config, partial(run, tiny=tiny, kept=kept)) if candidates(config) else []
+    if tried:
+        found = with_weights(config, tried[0]["weights"])
+        experiment = Experiment(found, tiny=tiny, raw=kept.raw)
+    experiment.prepare()  # nothing is written before everything is known to fit
+    trainer = experiment.trainer(on_evaluate)
+    from_main(partial(_begin, experiment, config))
+    if parallel.world() > 1 and coupled(experiment.distiller):
+        console().print(coupled_line(experiment.distiller))
+    seed_everything(config.seed + parallel.rank())  # each process draws its own dropout
+    start = time.perf_counter()
+    with parallel.companions():
+        trainer.fit()
+    results = {
+        "run_dir": str(folder),
+        "config": summary(experiment.config),
+        **({"search": tried} if tried else {}),
+        "steps": trainer.step,
+        "seconds_this_session": round(time.perf_counter() - start, 1),
+        **conclude(experiment, kept),
+    }
+    if parallel.is_main():
+        write_text(folder / RESULTS, json.dumps(results, indent=1))
+    return results
+
+
+def _finished(experiment: Experiment) -> dict[str, Any] | None:
+    """The results in the run folder, if it is finished; ConfigError when it is another's."""
+    _check_owner(experiment)
+    return read_results(experiment.folder) if (experiment.folder / RESULTS).exists() else None
+
+
+def _begin(experiment: Experiment, config: ExperimentConfig) -> None:
+    """Write down whose the run folder is; `config` may ask for a search."""
+    folder = experiment.folder
+    if (folder / CONFIG).exists():
+        return
+    write_text(folder / ENVIRONMENT, json.dumps(environment(config.seed), indent=1))
+    write_text(folder / INPUTS, json.dumps(experiment.provenance(), indent=1))
+    asked = replace(experiment.config, weighting=config.weighting)  # a search is kept
+    write_text(folder / CONFIG, resolved_yaml(asked))
+
+
+def finished(config: ExperimentConfig, *, tiny: bool, kept: Kept) -> dict[str, Any] | None:
+    """The results of a run that is there; ConfigError when the folder is another config's."""
+    return _finished(Experiment(config, tiny=tiny, raw=kept.raw))
+
+
+def check_config(experiment: Experiment) -> None:
+    """ConfigError when the folder holds the run of another config; nothing else is read."""
+    folder = experiment.folder
+    if (folder / CONFIG).exists() and (other := differences(experiment.config, folder)):
+        raise ConfigError(f"run_dir {folder} belongs to another config ({other}); {ANOTHER}")
+
+
+def _check_owner(experiment: Experiment) -> None:
+    """ConfigError when the folder holds the run of another config, of other data or teacher."""
+    folder = experiment.folder
+    if not (folder / CONFIG).exists():
+        return
+    check_config(experiment)
+    held, now = json.loads((folder / INPUTS).read_text(encoding="utf-8")), experiment.provenance()
+    changed = [what for what in now if now[what] != held[what]]
+    if changed:
+        raise ConfigError(
+            f"run_dir {folder}: its {' and '.join(changed)} changed since the run began; {ANOTHER}"
+        )

@@ -1,0 +1,193 @@
+"""What a run writes about itself: metrics as JSON lines, and the environment it ran in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from msdkit import parallel
+from msdkit.io.files import write_text
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+COMMON = frozenset({"steps", "seconds", "lr", "grad_norm"})  # equal in all processes
+BINS = 20  # of the histograms of weights, from 0 to 1
+
+
+class MetricsLog:
+    """`metrics.jsonl`: one JSON object a line, each with its `step` and `split`.
+
+    track: called with {"SPLIT/KEY": number} and the step of each line.
+    """
+
+    def __init__(self, path: Path, track: Callable[..., None] | None = None) -> None:
+        self.path, self.track = path, track
+
+    def write(self, **values: Any) -> None:
+        if not parallel.is_main():
+            return
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(values) + "\n")
+        if self.track is not None:
+            step, split = values.pop("step"), values.pop("split")
+            self.track({f"{split}/{key}": value for key, value in values.items()}, step=step)
+
+    def cut(self, step: int) -> None:
+        """Forget all after `step`, and a last line that a kill left half-written."""
+        if not (parallel.is_main() and self.path.exists()):
+            return
+        lines = self.path.read_text(encoding="utf-8").splitlines()
+        kept = [line for line in lines if _step(line) <= step]
+        write_text(self.path, "".join(f"{line}\n" for line in kept))
+
+
+class WeightLog(MetricsLog):
+    """`weights.jsonl`: how a weighting weighed each view for the examples of each class.
+
+    One line per view and class at each evaluation, over the steps since the last: the count, mean
+    and sd of the weights and a histogram; its bins are `BINS` equal ones from 0 to 1, then one for
+    all above. An example counts for each class that its label names; `all` counts every example.
+    """
+
+    def __init__(self, path: Path, views: Sequence[str], classes: Sequence[str]) -> None:
+        super().__init__(path)
+        self.views, self.classes = list(views), ["all", *classes]
+        self.sums: dict[str, Tensor] = {}
+        self._recent: list[tuple[Tensor, Tensor | None]] = []
+
+    def add(self, weights: Tensor, labels: Tensor | None) -> None:
+        """[B, V], labels; they are only kept here, so that a step does not wait for histograms"""
+        self._recent.append((weights.detach(), labels))
+
+    def _count(self) -> None:
+        """Take what was added into the sums."""
+        import torch
+
+        if not self._recent:
+            return
+        recent, self._recent = self._recent, []
+        each, given = zip(*recent, strict=True)
+        weights = torch.cat(each).double()
+        labels = None if given[0] is None else torch.cat(given)
+        edges = torch.arange(1, BINS + 1, device=weights.device).double() / BINS
+        bins = torch.bucketize(weights, edges, right=True)
+        hot = one_hot(bins, BINS + 1).to(weights)
+        named = self._named(labels, weights)
+        for key, values in (("sum", weights), ("square", weights**2), ("histogram", hot)):
+            found = torch.einsum("bc,bv...->vc...", named, values)
+            self.sums[key] = self.sums[key].to(found) + found if key in self.sums else found
+
+    def _named(self, labels: Tensor | None, weights: Tensor) -> Tensor:
+        """[B, 1 + classes]: 1 where the example counts."""
+        import torch
+
+        first = weights.new_ones(len(weights), 1)
+        if labels is None or len(self.classes) == 1:
+            return first
+        shown = one_hot(labels, len(self.classes) - 1) if labels.dim() == 1 else labels > 0
+        return torch.cat([first, shown.to(first)], 1)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        self._count()
+        return dict(self.sums)
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        self.sums = dict(state) if parallel.is_main() else {}  # they are of all processes
+
+    def gather(self) -> None:
+        """The main process takes over the sums of all."""
+        self._count()
+        self.sums = _gathered(self.sums)
+
+    def write(self, **now: Any) -> None:
+        self._count()
+        sums, self.sums = {k: v.cpu() for k, v in self.sums.items()}, {}
+        if not sums:
+            return
+        count = sums["histogram"].sum(-1)
+        mean = sums["sum"] / count.clamp(min=1)
+        sd = (sums["square"] / count.clamp(min=1) - mean**2).clamp(min=0).sqrt()
+        for v, view in enumerate(self.views):
+            for c, name in enumerate(self.classes[: count.shape[1]]):
+                if count[v, c]:
+                    super().write(
+                        **now,
+                        view=view,
+                        label=name,
+                        count=int(count[v, c]),
+                        mean=float(mean[v, c]),
+                        sd=float(sd[v, c]),
+                        histogram=sums["histogram"][v, c].int().tolist(),
+                    )
+
+
+def _gathered(sums: dict[str, Any], common: Collection[str] = ()) -> dict[str, Any]:
+    """The sums of all processes, in the main one; nothing is left in the others."""
+    if parallel.world() == 1:
+        return sums
+    here = {k: v if isinstance(v, float) else v.cpu() for k, v in sums.items()}
+    mine, *others = parallel.each(here)
+    for other in others:
+        for key in other.keys() - set(common):
+            mine[key] = mine[key] + other[key] if key in mine else other[key]
+    return mine if parallel.is_main() else {}
+
+
+def one_hot(indices: Tensor, count: int) -> Tensor:
+    """int [...] -> bool [..., count]; torch's own asks for the largest index, and so waits"""
+    import torch
+
+    return indices.unsqueeze(-1) == torch.arange(count, device=indices.device)
+
+
+def _step(line: str) -> float:
+    try:
+        return json.loads(line)["step"]
+    except (json.JSONDecodeError, KeyError):
+        return float("inf")
+
+
+class Window:
+    """Sums over the steps since the last line of the log; tensors stay on their device until then.
+
+    A vector has an entry for each view. `drawn` counts the steps that computed a view: what is
+    under `distill/` is a mean over these, all else over all steps.
+    """
+
+    def __init__(self) -> None:
+        self.sums: dict[str, Any] = {}
+
+    def add(self, key: str, value: float | Tensor) -> None:
+        """Add a number, or a tensor: scalar or [V]"""
+        held = self.sums.get(key, 0.0)
+        self.sums[key] = (held if isinstance(held, float) else held.to(value)) + value
+
+    def gather(self) -> None:
+        """The main process takes over the sums of all; what counts steps is the same for all."""
+        self.sums = _gathered(self.sums, COMMON)
+
+    def means(self, views: Sequence[str]) -> dict[str, float]:
+        """Means per step, vectors by view, and examples a second; the sums start anew."""
+        sums: dict[str, Any] = {
+            k: v if isinstance(v, float) else v.tolist() for k, v in self.sums.items()
+        }
+        self.sums = {}
+        steps, examples, seconds = (sums.pop(k) for k in ("steps", "examples", "seconds"))
+        drawn, means = sums.pop("drawn"), dict[str, float]()
+        for key, value in sums.items():
+            if isinstance(value, list):
+                counts = drawn if key.startswith("distill/") else [steps] * len(drawn)
+                entries = zip(views, value, counts, strict=True)
+                means |= {f"{key}/{view}": x / count for view, x, count in entries if count}
+            else:
+                means[key] = value / steps
+        return {**means, "examples_per_second": round(examples / max(seconds, 1e-9), 1)}
+
+    def state_dict(self) -> dict[str, Any]:
+        return dict(self.sums)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.sums = dict(state) if parallel.is_main() else {}  # they are of all processes
