@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -13,13 +11,12 @@ import pytest
 
 # Before torch is imported: on tensors this small more threads only wait for one another
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-sys.path.insert(0, str(Path(__file__).parent))  # so that tests import their helpers by name
 
-from fake_assets import write_fake_assets, write_fake_emoji
-from right_config import checked
+from checked_config import checked
+from packages import write_fake_assets, write_fake_emoji
+from plugins import plugins_forgotten
 
 from msdkit.config.validation import Validation
-from msdkit.registry import REGISTRIES
 
 
 @pytest.fixture(scope="session")
@@ -57,18 +54,6 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def check(tmp_path: Path) -> Callable[..., Validation]:
     """check({what to change in a right config}, override, …) -> what validation finds"""
     return partial(checked, tmp_path / "mine.yaml")
-
-
-@contextmanager
-def plugins_forgotten() -> Iterator[None]:
-    """What is registered inside, beyond msdkit's own plugins, is unknown again after it."""
-    before = {kind: set(registry) for kind, registry in REGISTRIES.items()}
-    yield
-    for kind, registry in REGISTRIES.items():
-        for name in set(registry) - before[kind]:
-            del registry._classes[name]
-    for name in [n for n in sys.modules if n.startswith(("toy_plugin", "msdkit_plugin_"))]:
-        del sys.modules[name]
 
 
 @pytest.fixture(autouse=True)

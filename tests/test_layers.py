@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "msdkit").rglob("*.py"))
 # From the top down: a package, and which packages it may import. Each may import the contracts,
 # the files of msdkit/ itself, which import one another alone.

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from release_formats import MEME_FILES, meme_rows, write_hateful_memes, write_lines
+from release_files import MEME_FILES, meme_rows, write_hateful_memes, write_lines
 
 from msdkit.datasets.hateful_memes import HatefulMemes
 from msdkit.errors import DataError

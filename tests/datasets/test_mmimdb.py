@@ -10,7 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from release_formats import film_rows, write_lines, write_mmimdb
+from release_files import film_rows, write_lines, write_mmimdb
 
 from msdkit.datasets.mmimdb import GENRES, RARE, MMIMDb
 from msdkit.errors import ConfigError, DataError

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from emoji_world import emoji_world, rows_of, tree
-from fake_assets import GROUPS
+from emoji_packages import emoji_world, rows_of, tree
+from packages import GROUPS
 
 from msdkit.datasets.emoji.sources import Concept
 from msdkit.datasets.planted import Planted, PlantedRecipe

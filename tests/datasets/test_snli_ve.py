@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from release_formats import entailment_rows, write_lines, write_snli_ve
+from release_files import entailment_rows, write_lines, write_snli_ve
 
 from msdkit.datasets.snli_ve import SnliVe
 from msdkit.errors import ConfigError, DataError

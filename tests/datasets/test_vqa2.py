@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from release_formats import write_vqa2
+from release_files import write_vqa2
 
 from msdkit.datasets import vqa_files
 from msdkit.datasets.vqa2 import Vqa2

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_up import HOSTILE, VIEWS, made_up, softmax
 from PIL import Image
+from report_subject import HOSTILE, VIEWS, made_up, softmax
 
 from msdkit.report import examples, thumbnails
 from msdkit.report.examples import section

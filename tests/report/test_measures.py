@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from made_up import VIEWS, made_up
+from report_subject import VIEWS, made_up
 from scipy.special import softmax
 
 from msdkit.report import measures

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_up import HOSTILE, VIEWS, made_up
 from plotly.graph_objects import Figure
+from report_subject import HOSTILE, VIEWS, made_up
 
 from msdkit.errors import ConfigError
 from msdkit.report import page as pages

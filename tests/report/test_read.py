@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 import toy
-from conftest import plugins_forgotten
+from plugins import plugins_forgotten
 
 from msdkit.errors import ConfigError, DataError
 from msdkit.functional import probabilities

@@ -1,0 +1,231 @@
+"""Comparisons: methods over seeds, and paired bootstrap intervals."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import toy
+from report_subject import finished
+
+from msdkit.errors import ConfigError, MsdkitError
+from msdkit.studies import queue as work
+from msdkit.studies.study import compare
+from msdkit.studies.summary import summarise
+from msdkit.tables import figure, spread, study_tables
+
+
+def difference(tmp_path: Path, **runs: list[np.ndarray]) -> dict[str, Any]:
+    made = {
+        name: [finished(tmp_path / name / f"seed{i}", right) for i, right in enumerate(seeds)]
+        for name, seeds in runs.items()
+    }
+    found, alone = summarise(made, "kd", "made up")["differences"]
+    assert (found["view"], alone["view"]) == ("multimodal", "text")
+    assert {**found, "view": "text"} == alone  # the same answers are written for both
+    return found
+
+
+def test_equal_answers_differ_by_nothing(tmp_path: Path) -> None:
+    right = np.arange(100) % 3 > 0
+    found = difference(tmp_path, kd=[right], msd=[right])
+    assert (found["method"], found["metric"]) == ("msd", "accuracy")
+    assert (found["mean"], found["low"], found["high"], found["p"]) == (0, 0, 0, 1)
+    assert not found["established"]
+
+
+def test_the_interval_is_that_of_the_paired_difference(tmp_path: Path) -> None:
+    """Right where the baseline is, and on a tenth more: the difference per example is 0 or 1."""
+    base = np.arange(1000) % 2 == 0
+    better = base | (np.arange(1000) % 10 == 1)
+    found = difference(tmp_path, kd=[base], msd=[better])
+    half = 1.96 * (0.1 * 0.9 / 1000) ** 0.5  # unpaired, it would be three times as wide
+    assert found["mean"] == pytest.approx(0.1)
+    assert found["low"] == pytest.approx(0.1 - half, abs=0.003)
+    assert found["high"] == pytest.approx(0.1 + half, abs=0.003)
+    assert found["p"] == found["p_holm"] == pytest.approx(1 / 2001)  # none of 2,000 is as far
+    assert found["established"]
+
+
+def test_seeds_are_resampled_too(tmp_path: Path) -> None:
+    """Seeds that differ by far make the interval wide, however many examples there are."""
+    base = np.zeros(600, bool)
+    seeds = [np.ones(600, bool), np.zeros(600, bool)]
+    found = difference(tmp_path, kd=[base, base], msd=seeds)
+    assert found["mean"] == pytest.approx(0.5)
+    assert found["low"] == 0
+    assert found["high"] == 1
+    assert found["p"] < 0.01  # for these models; other seeds may differ
+    assert not found["established"]
+
+
+def test_a_study_lists_the_teacher_first(tmp_path: Path) -> None:
+    right = np.arange(40) % 4 > 0
+    runs = {
+        name: [finished(tmp_path / name / f"seed{i}", right, teacher=True) for i in range(2)]
+        for name in ("kd", "msd")
+    }
+    found = summarise(runs, "kd", "made up")
+    assert list(found["methods"]) == ["teacher", "kd", "msd"]
+    assert (found["seeds"], found["examples"], found["split"]) == (2, 40, "test")
+    (_, header, rows), (_, _, differences) = study_tables(found)
+    assert header[:2] == ["method", "accuracy"]
+    assert rows[0][:4] == ["teacher", "0.750", "9.0 M", "2.0 M"]
+    assert rows[1][:4] == ["kd", "0.750 ± 0.000", "1.5 k", "2.0 M"]
+    assert differences[0][-1] == "not established"
+
+
+def test_numbers_correlate_with_the_teachers(tmp_path: Path) -> None:
+    study = summarise({"kd": [finished(tmp_path / "kd", np.ones(4))]}, "kd", "made up")
+    assert "agrees w/ teacher" in study_tables(study)[0][1]
+    assert "correlates w/ teacher" in study_tables({**study, "task": "regression"})[0][1]
+
+
+def test_figures_show_what_three_decimals_hide() -> None:
+    assert [figure(x) for x in (0.0, 0.5, 12.3456, 0.00012345)] == [
+        *("0.000", "0.500", "12.346", "0.000123"),
+    ]
+
+
+def test_spread() -> None:
+    assert spread([0.5]) == "0.500"
+    assert spread([0.4, 0.6]) == f"0.500 ± {2**0.5 / 10:.3f}"  # n - 1
+
+
+def test_labels_are_needed(tmp_path: Path) -> None:
+    run = finished(tmp_path / "kd" / "seed0", np.ones(4), labelled=False)
+    with pytest.raises(ConfigError, match="a comparison needs labels"):
+        summarise({"kd": [run]}, "kd", "made up")
+
+
+def test_what_compare_refuses(tmp_path: Path, own_cache: Path) -> None:
+    one = str(toy.write(tmp_path / "one.yaml", toy.PLAIN))
+    same = str(toy.write(tmp_path / "other" / "one.yaml", toy.PLAIN))
+    bad = str(toy.write(tmp_path / "bad.yaml", {**toy.PLAIN, "train": {"epochs": 0}}))
+    out = tmp_path / "study"
+    with pytest.raises(ConfigError, match="compare needs at least one method"):
+        compare([], out=out)
+    with pytest.raises(ConfigError, match="two configs are called 'one'"):
+        compare([one, same], out=out)
+    with pytest.raises(ConfigError, match="two datasets are called 'one'"):
+        compare([one], datasets=[one, same], out=out)
+    with pytest.raises(ConfigError, match="'emoji_x' is no YAML file, and there is no configs"):
+        compare([one], datasets=["emoji_x"], out=out)
+    with pytest.raises(ConfigError, match="--jobs: expected 1 or more, got 0"):
+        compare([one], jobs=0, out=out)
+    with pytest.raises(ConfigError, match="no method 'kd'; there are: one"):
+        compare([one], baseline="kd", out=out)
+    with pytest.raises(ConfigError, match=r"train\.epochs: expected int > 0"):
+        compare([one, bad], out=out)  # before anything runs
+    with pytest.raises(ConfigError, match="--trials: nothing to tune, as `sweep` is missing: one"):
+        compare([one], trials=2, out=out)
+    teacher = str(toy.write(tmp_path / "teacher.yaml", toy.PLAIN))
+    with pytest.raises(ConfigError, match="a method cannot be called 'teacher'"):
+        compare([one, teacher], out=out)
+    assert not out.exists()
+
+
+@pytest.fixture
+def files(tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """A base and two methods over it; teachers' runs go into the working folder."""
+    monkeypatch.chdir(tmp_path)
+    made = {"wide": {}, "narrow": {"student": {"hidden": 8}}, "base": toy.PLAIN}
+    return {name: str(toy.write(tmp_path / f"{name}.yaml", x)) for name, x in made.items()}
+
+
+def test_differences_start_from_the_named_baseline(tmp_path: Path, files: dict[str, str]) -> None:
+    methods, out = [files["wide"], files["narrow"]], tmp_path / "out"
+    out.mkdir()
+    (out / "study.json").write_text("{}")  # of a matrix before; a report would read it
+    (found,) = compare(
+        methods, [files["base"]], ["seed=9"], baseline="narrow", out=out, tiny=True
+    ).values()
+    assert found["baseline"] == "narrow"
+    assert {d["method"] for d in found["differences"]} == {"wide"}
+    table = (out / "compare.csv").read_text().splitlines()
+    assert table[0] == "method,seed,view,metric,value"
+    assert len(table) == 1 + 2 * 3 * 2
+    assert not (out / "study.json").exists()
+
+
+def test_runs_of_another_config_are_told_before_any_run(
+    tmp_path: Path, files: dict[str, str]
+) -> None:
+    out, both = tmp_path / "out", [files["narrow"], files["wide"]]
+    compare([files["wide"]], [files["base"]], out=out, tiny=True)
+    with pytest.raises(ConfigError, match=r"wide/seed0 belongs to another config \(train\.lr"):
+        compare(both, [files["base"]], ["train.lr=0.5"], out=out, tiny=True)
+    assert not (out / "narrow").exists()
+
+
+def test_a_matrix_by_several_processes(tmp_path: Path, files: dict[str, str]) -> None:
+    """Data sets × methods × seeds; each run is made once, and a second call makes none."""
+    fewer = {**toy.PLAIN, "dataset": {"name": "toy", "n": 20}}
+    other = toy.write(tmp_path / "other" / "data.yaml", fewer)
+    out, data = tmp_path / "out", [files["base"], str(other)]
+    asked = {"methods": [files["wide"]], "datasets": data, "out": out, "tiny": True}
+    found = compare([files["narrow"]], seeds=2, jobs=2, **asked)
+    assert list(found) == ["base", "other"]  # `data` is called as its folder
+    assert json.loads((out / "study.json").read_text()) == {"datasets": ["base", "other"]}
+    runs = {p: p.stat().st_mtime_ns for p in out.glob("*/*/seed*/results.json")}
+    assert len(runs) == 2 * 2 * 2
+    assert not list(out.rglob("*.claim"))
+    logs = "".join(p.read_text() for p in (out / "logs").glob("*.log"))
+    assert logs.count("── ") == len(runs)
+    parts = [{**asked, "datasets": [one]} for one in data]  # each beside what is there
+    alone = {k: v for part in parts for k, v in compare([files["narrow"]], seeds=2, **part).items()}
+    assert alone == found
+    assert {p: p.stat().st_mtime_ns for p in runs} == runs
+    assert json.loads((out / "study.json").read_text()) == {"datasets": ["base", "other"]}
+
+
+def test_a_teacher_is_trained_before_its_students(tmp_path: Path, files: dict[str, str]) -> None:
+    teacher = toy.write(tmp_path / "teacher.yaml", toy.PLAIN)
+    kd = {"teacher": str(teacher), "distill": [{"name": "kl"}], "train": {"epochs": 1}}
+    method = str(toy.write(tmp_path / "kd.yaml", kd))
+    (found,) = compare([method], [files["base"]], out=tmp_path / "out", tiny=True).values()
+    assert list(found["methods"]) == ["teacher", "kd"]
+
+
+def test_a_run_that_fails_stops_no_other(tmp_path: Path, files: dict[str, str]) -> None:
+    teacher = str(toy.write(tmp_path / "teacher.yaml", toy.PLAIN))
+    loss = {"name": "toy_nan", "ids": [f"train-{i}" for i in range(40)]}
+    bad = str(toy.write(tmp_path / "bad.yaml", {"teacher": teacher, "distill": [loss]}))
+    out = tmp_path / "out"
+    with pytest.raises(MsdkitError, match=r"1 of 3 runs did not finish:\n  bad, seed 0: "):
+        compare([bad, files["wide"]], [files["base"]], out=out, tiny=True)
+    assert (out / "wide" / "seed0" / "results.json").exists()
+
+
+def test_whatever_a_run_raises_stops_no_other(
+    tmp_path: Path, files: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+
+    def run(config: Any, **_: Any) -> None:
+        made.append(Path(config.run_dir).parent.name)
+        if made[-1] == "narrow":
+            raise RuntimeError("out of memory")
+        (Path(config.run_dir) / "results.json").touch()
+
+    monkeypatch.setattr(work, "run", run)
+    with pytest.raises(MsdkitError, match="narrow, seed 0: RuntimeError: out of memory"):
+        compare([files["narrow"], files["wide"]], [files["base"]], out=tmp_path / "out", tiny=True)
+    assert made == ["narrow", "wide"]
+
+
+def test_processes_that_tell_much_are_read_while_they_live(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """More than a pipe holds: its writer ends when all is read."""
+    monkeypatch.setattr(work, "POLL", 0.01)
+    told = multiprocessing.get_context("spawn").SimpleQueue()
+    failed = {f"run {i}": "why " * 100 for i in range(1000)}
+    worker = threading.Thread(target=told.put, args=(failed,), daemon=True)
+    worker.start()
+    assert work._watch([], [worker], told) == failed
