@@ -14,7 +14,7 @@ from timing import seconds_each
 from workload import CLASSES, step, trainer
 
 from msdkit.registry import MODELS
-from msdkit.types import Batch, Modality, Sequence, default_views
+from msdkit.types import Batch, Modality, Padded, default_views
 
 MODALITIES = {"text": Modality("features", 384), "image": Modality("features", 1280)}
 STUDENT = {"name": "fusion_transformer", "hidden": 128, "layers": 1, "heads": 4}
@@ -24,8 +24,8 @@ BATCH, TEXT, REGIONS, REPEATS = 64, 12, 16, 40
 def random_batch() -> Batch:
     """64 examples: 4 to 12 text states, 16 regions, answers of a teacher."""
     lengths = torch.randint(4, TEXT + 1, (BATCH, 1))
-    text = Sequence(torch.randn(BATCH, TEXT, 384), torch.arange(TEXT) < lengths)
-    image = Sequence(torch.randn(BATCH, REGIONS, 1280), torch.ones(BATCH, REGIONS).bool())
+    text = Padded(torch.randn(BATCH, TEXT, 384), torch.arange(TEXT) < lengths)
+    image = Padded(torch.randn(BATCH, REGIONS, 1280), torch.ones(BATCH, REGIONS).bool())
     ids, labels = [str(i) for i in range(BATCH)], torch.randint(0, CLASSES, (BATCH,))
     answers = {view: torch.randn(BATCH, CLASSES) for view in default_views(MODALITIES)}
     return Batch(ids, {"text": text, "image": image}, labels, answers)

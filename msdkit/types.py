@@ -54,21 +54,21 @@ class Example:
     label: Any = None
 
 
-class Sequence(NamedTuple):
+class Padded(NamedTuple):
     """A padded batch of one modality: values int `[B, L]` or float `[B, L, D]`; mask bool `[B, L]`,
     true where the position holds something."""
 
     values: Tensor
     mask: Tensor
 
-    def to(self, device: torch.device | str) -> Sequence:
-        return Sequence(
+    def to(self, device: torch.device | str) -> Padded:
+        return Padded(
             self.values.to(device, non_blocking=True), self.mask.to(device, non_blocking=True)
         )
 
-    def rows(self, index: Tensor) -> Sequence:
+    def rows(self, index: Tensor) -> Padded:
         """The examples at `index`."""
-        return Sequence(self.values[index], self.mask[index])
+        return Padded(self.values[index], self.mask[index])
 
 
 class View(str):
@@ -144,11 +144,11 @@ class Batch:
     """
 
     ids: list[str]
-    inputs: dict[str, Sequence]
+    inputs: dict[str, Padded]
     labels: Tensor | None = None
     teacher_logits: dict[str, Tensor] | None = None
     teacher_features: dict[str, dict[str, Tensor]] | None = None
-    teacher_inputs: dict[str, Sequence] | None = None
+    teacher_inputs: dict[str, Padded] | None = None
     content: dict[str, Tensor] | None = None
 
     def __len__(self) -> int:
@@ -160,8 +160,8 @@ class Batch:
         def changed(found: Any) -> Any:
             if isinstance(found, dict):
                 return {k: changed(v) for k, v in found.items()}
-            if isinstance(found, Sequence):
-                return Sequence(change(found.values), change(found.mask))
+            if isinstance(found, Padded):
+                return Padded(change(found.values), change(found.mask))
             return None if found is None else change(found)
 
         inputs = changed(self.inputs)

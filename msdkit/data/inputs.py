@@ -20,7 +20,7 @@ from msdkit.store.format import INDEX
 from msdkit.store.shards import join, shards
 from msdkit.store.store import FeatureStore
 from msdkit.store.writer import FeatureStoreWriter
-from msdkit.types import Sequence as Padded
+from msdkit.types import Padded
 
 __all__ = ["ModelInputs", "pad"]
 

@@ -14,8 +14,7 @@ from msdkit.data.inputs import ModelInputs
 from msdkit.data.labels import Labels, labels_at
 from msdkit.data.raw import rows_of
 from msdkit.errors import ConfigError
-from msdkit.types import Batch
-from msdkit.types import Sequence as Padded
+from msdkit.types import Batch, Padded
 
 Inputs = dict[str, Padded]
 

@@ -8,13 +8,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from msdkit.distillation.terms import Term, asked, handed
+from msdkit.distillation.terms import Term, feature_names, select_features
 from msdkit.distillation.views import (
     Outputs,
-    answers,
     can_share,
     distilled_views,
     drawn,
+    forward_views,
     merge_views,
     with_hidden_modalities,
 )
@@ -108,7 +108,7 @@ class Distiller(nn.Module):
         names = [
             name
             for term, pairs in zip(self.terms, self._pairs, strict=True)
-            for name in asked(term.needs, [pair[who] for pair in pairs])
+            for name in feature_names(term.needs, [pair[who] for pair in pairs])
         ]
         return tuple(dict.fromkeys(names))
 
@@ -164,7 +164,7 @@ class Distiller(nn.Module):
             views = [views[0], drawn(views[1:], self.seed, self.step)]
         hides = self.training and any(self.modality_dropout.values())
         known = batch.content if self._shares[0] else None
-        outputs = answers(self.student, batch.inputs, views[hides:], features, known)
+        outputs = forward_views(self.student, batch.inputs, views[hides:], features, known)
         if hides:
             outputs[MULTIMODAL] = with_hidden_modalities(
                 self.student, batch.inputs, views[0], self.modality_dropout, features
@@ -183,7 +183,7 @@ class Distiller(nn.Module):
         # Content tells of the student's inputs
         content = batch.content if self._shares[1] and inputs is batch.inputs else None
         with torch.no_grad():
-            return _named(answers(self.teacher, inputs, views, features, content), batch)
+            return _named(forward_views(self.teacher, inputs, views, features, content), batch)
 
     def _term(
         self, index: int, students: Outputs, teachers: Outputs, labels: Tensor | None
@@ -196,7 +196,11 @@ class Distiller(nn.Module):
         wanted = term.views if term.views is not None else default_views(self.modalities)
         if term.whole:
             given = [
-                {v: handed(x, term.needs, layers) for v, x in outputs.items() if v in wanted}
+                {
+                    v: select_features(x, term.needs, layers)
+                    for v, x in outputs.items()
+                    if v in wanted
+                }
                 for outputs, layers in ((students, mine), (teachers, theirs))
             ]
             first = self._per_example(term, term.loss(*given, labels), zero)
@@ -206,8 +210,8 @@ class Distiller(nn.Module):
             if view not in wanted or view not in students:
                 columns.append(zero)
                 continue
-            student = handed(students[view], term.needs, mine)
-            teacher = handed(teachers[term.target or view], term.needs, theirs)
+            student = select_features(students[view], term.needs, mine)
+            teacher = select_features(teachers[term.target or view], term.needs, theirs)
             columns.append(self._per_example(term, term.loss(student, teacher, labels), zero))
         return torch.stack(columns, dim=1)
 

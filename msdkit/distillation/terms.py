@@ -101,7 +101,7 @@ def pair_layers(chosen: LayerMap, mine: int, theirs: int) -> Pairs:
     return [(s, t) for s, t in chosen]
 
 
-def asked(needs: Sequence[str], layers: Sequence[int]) -> list[str]:
+def feature_names(needs: Sequence[str], layers: Sequence[int]) -> list[str]:
     """The features to ask a model for: those of `layers` where a need names but their kind."""
     names = []
     for need in needs:
@@ -109,13 +109,15 @@ def asked(needs: Sequence[str], layers: Sequence[int]) -> list[str]:
     return names
 
 
-def handed(output: ModelOutput, needs: Sequence[str], layers: Sequence[int]) -> ModelOutput:
+def select_features(
+    output: ModelOutput, needs: Sequence[str], layers: Sequence[int]
+) -> ModelOutput:
     """What a loss is given: its features alone, with the layers of the map numbered from 1."""
     features = {}
     for need in needs:
         numbers = range(1, len(layers) + 1)
         names = [f"{need}.{i}" for i in numbers] if need in LAYERED else [need]
-        for name, held in zip(names, asked([need], layers), strict=True):
+        for name, held in zip(names, feature_names([need], layers), strict=True):
             if held not in output.features:
                 raise ConfigError(
                     f"a loss reads '{held}', and this output holds {listing(output.features)}"

@@ -2,37 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from collections.abc import Sequence as Listing
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from msdkit.types import MULTIMODAL, ModelOutput, Sequence, View, default_views
+from msdkit.types import MULTIMODAL, ModelOutput, Padded, View, default_views
 
-Inputs = Mapping[str, Sequence]
+Inputs = Mapping[str, Padded]
 Outputs = dict[str, ModelOutput]
 WORTH = 0.9  # a view is computed on its distinct rows where these are at most as many of all
 
 
-def distilled_views(wanted: Listing[Listing[str] | None], modalities: Listing[str]) -> list[View]:
+def distilled_views(
+    wanted: Sequence[Sequence[str] | None], modalities: Sequence[str]
+) -> list[View]:
     """The student's views: multimodal first, then all that a term names."""
     names = [n for views in wanted for n in (default_views(modalities) if views is None else views)]
     return merge_views([], [MULTIMODAL, *names], modalities)
 
 
-def merge_views(first: Listing[View], names: Listing[str], modalities: Listing[str]) -> list[View]:
+def merge_views(
+    first: Sequence[View], names: Sequence[str], modalities: Sequence[str]
+) -> list[View]:
     """`first` and the views called `names`, each once."""
     return list(dict.fromkeys([*first, *(View.parse(str(n), modalities) for n in names)]))
 
 
-def answers(
+def forward_views(
     model: Any,
     inputs: Inputs,
-    views: Listing[View],
-    features: Listing[str] = (),
+    views: Sequence[View],
+    features: Sequence[str] = (),
     content: Mapping[str, Tensor] | None = None,
 ) -> Outputs:
     """{view: output}; a view whose content repeats is computed once for each distinct row.
@@ -82,7 +85,7 @@ def with_hidden_modalities(
     inputs: Inputs,
     whole: View,
     probabilities: Mapping[str, float],
-    features: Listing[str],
+    features: Sequence[str],
 ) -> ModelOutput:
     """The answer to a batch in which single modalities are hidden at random.
 
@@ -107,7 +110,7 @@ def with_hidden_modalities(
     return ModelOutput(torch.cat([p.logits for p in parts])[back], found)
 
 
-def drawn(views: Listing[View], seed: int, step: int) -> View:
+def drawn(views: Sequence[View], seed: int, step: int) -> View:
     """One of the views, by chance: a function of seed and step, so that all processes agree."""
     generator = torch.Generator().manual_seed((seed * 1_000_003 + step) % 2**63)
     return views[int(torch.randint(len(views), (), generator=generator))]

@@ -16,7 +16,7 @@ LEVEL = 95  # per cent
 MEMORY = 1 << 24  # examples × resamples drawn at once
 
 
-class Answers(Protocol):
+class MetricSums(Protocol):
     """A run's answers to N examples under one metric; `times` it is drawn anew."""
 
     count: int
@@ -71,7 +71,7 @@ class Anew:
         return torch.tensor([self._value(mix, self.labels) for mix in mixes])
 
 
-def answers(node: Any, shares: Tensor, labels: Tensor, task: Task) -> Answers:
+def metric_sums(node: Any, shares: Tensor, labels: Tensor, task: Task) -> MetricSums:
     """A metric's node, probabilities (or values) `[N, C]` and labels."""
 
     def build() -> Any:
@@ -83,7 +83,7 @@ def answers(node: Any, shares: Tensor, labels: Tensor, task: Task) -> Answers:
     return Anew(build, shares, labels)
 
 
-def resampled(runs: Sequence[Answers], seed: int = 0) -> np.ndarray:
+def resampled(runs: Sequence[MetricSums], seed: int = 0) -> np.ndarray:
     """[1 + times]: the mean over a method's runs, then that of each resample.
 
     Each draws examples, and one run fewer than there are, with replacement: with all n the
@@ -108,7 +108,7 @@ def interval(difference: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def permuted(ours: Sequence[Answers], theirs: Sequence[Answers], seed: int = 0) -> float:
+def permuted(ours: Sequence[MetricSums], theirs: Sequence[MetricSums], seed: int = 0) -> float:
     """The two-sided p of a paired permutation test between two methods' mean metric.
 
     If methods did not matter, their answers to an example could change places. Each permutation
@@ -135,7 +135,7 @@ def holm(p: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def _difference(ours: Sequence[Answers], theirs: Sequence[Answers], swap: Tensor) -> Tensor:
+def _difference(ours: Sequence[MetricSums], theirs: Sequence[MetricSums], swap: Tensor) -> Tensor:
     pairs = list(zip(ours, theirs, strict=True))
     mine = _mean([a.mixed(b, swap) for a, b in pairs])
     return mine - _mean([b.mixed(a, swap) for a, b in pairs])

@@ -7,8 +7,7 @@ B batch, L positions, H hidden width, C classes. Layers count from 1: `hidden.i`
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from collections.abc import Sequence as Listing
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,7 +18,7 @@ from msdkit.errors import ConfigError, DataError, listing, suggest
 from msdkit.models.masking import Drop, Embedded, Masking
 from msdkit.models.weights import load_strictly, read_weights
 from msdkit.registry import MODELS
-from msdkit.types import TASKS, Modality, ModelOutput, Sequence, Task, View
+from msdkit.types import TASKS, Modality, ModelOutput, Padded, Task, View
 
 
 class Model(nn.Module):
@@ -69,9 +68,9 @@ class Model(nn.Module):
 
     def forward(
         self,
-        inputs: Mapping[str, Sequence],
-        views: Listing[View],
-        features: Listing[str] = (),
+        inputs: Mapping[str, Padded],
+        views: Sequence[View],
+        features: Sequence[str] = (),
     ) -> dict[str, ModelOutput]:
         """{modality: [B, L(, D)]}, V views -> {view name: logits [B, C] and the features}"""
         self.check_call(inputs, views, features)
@@ -83,7 +82,7 @@ class Model(nn.Module):
         }
 
     def forward_view(
-        self, inputs: Mapping[str, Sequence], features: Listing[str] = ()
+        self, inputs: Mapping[str, Padded], features: Sequence[str] = ()
     ) -> ModelOutput:
         """{visible modality: [B, L(, D)]} -> logits [B, C] and the features"""
         raise NotImplementedError(f"{type(self).__name__} defines neither forward nor forward_view")
@@ -94,7 +93,7 @@ class Model(nn.Module):
         return [m for m in self.modalities if self.masking.reads or m in visible]
 
     def check_call(
-        self, inputs: Mapping[str, Sequence], views: Listing[View], features: Listing[str]
+        self, inputs: Mapping[str, Padded], views: Sequence[View], features: Sequence[str]
     ) -> None:
         """Errors for wrong inputs, views and feature names, before anything is computed."""
         where = type(self).__name__
@@ -115,7 +114,7 @@ class Model(nn.Module):
 
     @staticmethod
     def _check_input(
-        where: str, modality: Modality, inputs: Mapping[str, Sequence], name: str
+        where: str, modality: Modality, inputs: Mapping[str, Padded], name: str
     ) -> None:
         if name not in inputs:
             raise DataError(f"{where} is missing from the inputs, which hold {listing(inputs)}")
@@ -152,7 +151,7 @@ class Model(nn.Module):
         """
         load_strictly(self, read_weights(folder), str(folder), optional=("masking.",))
 
-    def load_teacher_layers(self, teacher: Model, layers: Listing[int]) -> list[str]:
+    def load_teacher_layers(self, teacher: Model, layers: Sequence[int]) -> list[str]:
         """Copy the teacher's encoder layers `layers` (from 0) into this model's layers, in order,
         and every other parameter of equal name and shape; returns the names not copied."""
         mine, theirs = self.encoder_layers, teacher.encoder_layers
@@ -201,11 +200,11 @@ class EmbeddingModel(Model):
         self.width = width  # H, of which losses with projections are told
         self.masking.setup(self.modalities, width)
 
-    def embed(self, inputs: Mapping[str, Sequence]) -> dict[str, Embedded]:
+    def embed(self, inputs: Mapping[str, Padded]) -> dict[str, Embedded]:
         """{modality: [B, L(, D)]} -> {modality: ([B, L, H], [B, L])}, before positions are added"""
         raise NotImplementedError(f"{type(self).__name__} defines no embed")
 
-    def encode(self, parts: Mapping[str, Embedded], features: Listing[str] = ()) -> ModelOutput:
+    def encode(self, parts: Mapping[str, Embedded], features: Sequence[str] = ()) -> ModelOutput:
         """{shown modality: ([B, L, H], [B, L])} -> logits [B, C] and the features"""
         raise NotImplementedError(f"{type(self).__name__} defines no encode")
 
@@ -215,9 +214,9 @@ class EmbeddingModel(Model):
 
     def forward(
         self,
-        inputs: Mapping[str, Sequence],
-        views: Listing[View],
-        features: Listing[str] = (),
+        inputs: Mapping[str, Padded],
+        views: Sequence[View],
+        features: Sequence[str] = (),
     ) -> dict[str, ModelOutput]:
         """{modality: [B, L(, D)]}, V views -> {view name: logits [B, C] and the features}"""
         self.check_call(inputs, views, features)
@@ -229,7 +228,7 @@ class EmbeddingModel(Model):
         return {view.name: output for view, output in zip(views, outputs, strict=True)}
 
     def encode_views(
-        self, views: Listing[Mapping[str, Embedded]], features: Listing[str] = ()
+        self, views: Sequence[Mapping[str, Embedded]], features: Sequence[str] = ()
     ) -> list[ModelOutput]:
         """The parts that each view shows -> its output; a model may encode several at once"""
         return [self.encode(parts, features) for parts in views]
@@ -249,7 +248,7 @@ class EmbeddingModel(Model):
                 self.masking.observe(*parts[name], name, exact)
 
     @torch.no_grad()
-    def fit_masking(self, batches: Iterable[Mapping[str, Sequence]]) -> None:
+    def fit_masking(self, batches: Iterable[Mapping[str, Padded]]) -> None:
         """One pass over batches of inputs for the masking's exact statistics, if it has any."""
         if self.masking.observes:
             self.masking.reset()

@@ -5,8 +5,7 @@ B batch, L positions, H hidden width, C classes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from collections.abc import Sequence as Listing
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -17,7 +16,7 @@ from msdkit.models.base import EmbeddingModel
 from msdkit.models.masking import Embedded, Masking
 from msdkit.models.packing import Packing
 from msdkit.models.transformer import Dropout, Inside, attention_scores, run_layers
-from msdkit.types import Modality, ModelOutput, Sequence
+from msdkit.types import Modality, ModelOutput, Padded
 
 Pool = Literal["cls", "last_token"]
 
@@ -84,7 +83,7 @@ class BertClassifier(EmbeddingModel):
         """[B, L, H], [B, L] -> states and mask, ready for the first layer; L = 0 where hidden"""
         raise NotImplementedError
 
-    def read_rows(self, packing: Packing, last: Listing[Tensor]) -> Tensor:
+    def read_rows(self, packing: Packing, last: Sequence[Tensor]) -> Tensor:
         """The row of each sequence that the head reads, [S]: that of [CLS].
 
         last: where the last text token of each stands, [B] of each view.
@@ -104,7 +103,7 @@ class BertClassifier(EmbeddingModel):
         """[B, L, H] -> scores before softmax [B, heads, L, L], values [B, heads, L, H / heads]"""
         return scores_and_values(layer.attention.self, states)
 
-    def _inside(self, layer: Any, views: Listing[Tensor]) -> tuple[Any, Any]:
+    def _inside(self, layer: Any, views: Sequence[Tensor]) -> tuple[Any, Any]:
         """[B, L, H] of each view -> the scores of all views, the values of all views"""
         scores, values = zip(*(self.inside(layer, states) for states in views), strict=True)
         return scores, values
@@ -113,7 +112,7 @@ class BertClassifier(EmbeddingModel):
         """[H], the [MASK] word's embedding, for rows as for words"""
         return self.words.weight[self.mask_token_id]
 
-    def embed(self, inputs: Mapping[str, Sequence]) -> dict[str, Embedded]:
+    def embed(self, inputs: Mapping[str, Padded]) -> dict[str, Embedded]:
         """{modality: [B, L(, D)]} -> {modality or "special": ([B, L, H], [B, L])}"""
         first = next(iter(inputs.values())).mask
         # One look-up for all ids: every look-up costs a gradient as large as the whole table
@@ -129,12 +128,12 @@ class BertClassifier(EmbeddingModel):
             parts[self.image] = (self.rows(values, mask), mask)
         return parts
 
-    def encode(self, parts: Mapping[str, Embedded], features: Listing[str] = ()) -> ModelOutput:
+    def encode(self, parts: Mapping[str, Embedded], features: Sequence[str] = ()) -> ModelOutput:
         """{modality or "special": ([B, L, H], [B, L])} -> logits [B, C] and the features"""
         return self._encode_together([parts], features)[0]
 
     def encode_views(
-        self, views: Listing[Mapping[str, Embedded]], features: Listing[str] = ()
+        self, views: Sequence[Mapping[str, Embedded]], features: Sequence[str] = ()
     ) -> list[ModelOutput]:
         """The parts that each view shows -> its output; all go through the layers together, unless
         a subclass has an `encode` of its own"""
@@ -144,7 +143,7 @@ class BertClassifier(EmbeddingModel):
 
     @torch.compiler.disable  # its shapes are new at each step; compiled it was no faster
     def _encode_together(
-        self, views: Listing[Mapping[str, Embedded]], features: Listing[str]
+        self, views: Sequence[Mapping[str, Embedded]], features: Sequence[str]
     ) -> list[ModelOutput]:
         states, masks, last = zip(*map(self._join, views), strict=True)
         packing = Packing(masks)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from collections.abc import Sequence as Listing
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from msdkit.models.checkpoint_names import is_foreign, load_foreign, read_config
 from msdkit.models.masking import Embedded, Masking
 from msdkit.models.weights import read_weights
 from msdkit.registry import MODELS
-from msdkit.types import Fraction, Modality, ModelOutput, PositiveInt, Sequence
+from msdkit.types import Fraction, Modality, ModelOutput, Padded, PositiveInt
 
 KINDS = ("clip", "siglip")
 KEPT = ("model_type", "projection_dim", "text_config", "vision_config")
@@ -86,7 +85,7 @@ class ClipFusion(EmbeddingModel):
         """[P], learned, if the masking asks for one"""
         return self.mask_tokens.get(modality)
 
-    def embed(self, inputs: Mapping[str, Sequence]) -> dict[str, Embedded]:
+    def embed(self, inputs: Mapping[str, Padded]) -> dict[str, Embedded]:
         """{modality: [B, L(, D)]} -> {modality: ([B, 1, P], [B, 1])}"""
         encoders = {self.text: self._encode_text, self.image: self._encode_image}
         parts = {}
@@ -95,7 +94,7 @@ class ClipFusion(EmbeddingModel):
             parts[name] = (vectors[:, None], sequence.mask.new_ones(len(vectors), 1))
         return parts
 
-    def encode(self, parts: Mapping[str, Embedded], features: Listing[str] = ()) -> ModelOutput:
+    def encode(self, parts: Mapping[str, Embedded], features: Sequence[str] = ()) -> ModelOutput:
         """{shown modality: ([B, 1, P], [B, 1])} -> logits [B, C] and the features"""
         nothing = torch.zeros_like(next(iter(parts.values()))[0][:, 0])
         text, image = (
@@ -105,14 +104,14 @@ class ClipFusion(EmbeddingModel):
         found = {"pooled": pooled} if "pooled" in features else {}
         return ModelOutput(self.head(self.dropout(pooled)), found)
 
-    def _encode_text(self, sequence: Sequence) -> Tensor:
+    def _encode_text(self, sequence: Padded) -> Tensor:
         """[B, L] -> [B, P]"""
         ids, mask = self._with_special(sequence)
         # SigLIP was trained to read its padding, too
         seen = {"attention_mask": mask} if self.kind == "clip" else {}
         return self.text_projection(self.text_model(input_ids=ids, **seen).pooler_output)
 
-    def _with_special(self, sequence: Sequence) -> tuple[Tensor, Tensor]:
+    def _with_special(self, sequence: Padded) -> tuple[Tensor, Tensor]:
         """[B, L] -> [bos] text eos padding, [B, L + 2] (SigLIP: [B, all positions]), and mask"""
         first, last, padding = self.special_ids
         values, mask = sequence
@@ -133,7 +132,7 @@ class ClipFusion(EmbeddingModel):
             ids = F.pad(ids, (0, self.max_positions - length), value=padding)
         return ids, (places <= ends).long()
 
-    def _encode_image(self, sequence: Sequence) -> Tensor:
+    def _encode_image(self, sequence: Padded) -> Tensor:
         """[B, L, 3 * patch^2 + 2] -> [B, P]"""
         values, mask = sequence
         rows = torch.where(mask[..., None], values, 0)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Mapping
-from collections.abc import Sequence as Listing
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -17,7 +16,7 @@ from msdkit.models.base import EmbeddingModel
 from msdkit.models.masking import Embedded, Masking
 from msdkit.models.transformer import Dropout, TransformerLayer, key_mask, run_layers
 from msdkit.registry import MODELS
-from msdkit.types import Fraction, Modality, ModelOutput, PositiveFloat, PositiveInt, Sequence
+from msdkit.types import Fraction, Modality, ModelOutput, Padded, PositiveFloat, PositiveInt
 
 
 @MODELS.register("fusion_transformer")
@@ -79,7 +78,7 @@ class FusionTransformer(EmbeddingModel):
         """[H], learned, if the masking asks for one"""
         return self.mask_tokens.get(modality)
 
-    def embed(self, inputs: Mapping[str, Sequence]) -> dict[str, Embedded]:
+    def embed(self, inputs: Mapping[str, Padded]) -> dict[str, Embedded]:
         """{modality: [B, L(, D)]} -> {modality: ([B, L, H], [B, L])}"""
         for name, sequence in inputs.items():
             if sequence.mask.shape[1] > self.max_length:
@@ -89,7 +88,7 @@ class FusionTransformer(EmbeddingModel):
                 )
         return {name: (self.inputs[name](s.values), s.mask) for name, s in inputs.items()}
 
-    def encode(self, parts: Mapping[str, Embedded], features: Listing[str] = ()) -> ModelOutput:
+    def encode(self, parts: Mapping[str, Embedded], features: Sequence[str] = ()) -> ModelOutput:
         """{shown modality: ([B, L, H], [B, L])} -> logits [B, C] and the features"""
         states, mask = self._join(parts)
         keys = key_mask(mask)

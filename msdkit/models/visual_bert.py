@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from collections.abc import Sequence as Listing
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -185,7 +184,7 @@ class VisualBert(BertClassifier):
         rows = rows + table.visual_position_embeddings.weight[0] + kind
         return table.dropout(table.LayerNorm(rows)), mask
 
-    def read_rows(self, packing: Packing, last: Listing[Tensor]) -> Tensor:
+    def read_rows(self, packing: Packing, last: Sequence[Tensor]) -> Tensor:
         """[CLS], or the last text tokens at places [B] of each view -> [S]"""
         return packing.rows(last) if self.bert.pooler is None else packing.first
 

@@ -30,14 +30,14 @@ TINY_COST = 2  # examples that a trial's costs are measured on: enough to see th
 
 
 @dataclass(frozen=True)
-class Kept:
+class RunCache:
     """What runs in one process share: examples that were read, and costs that were measured."""
 
     raw: dict[str, RawSplit] = field(default_factory=dict)
     costs: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
-def conclude(experiment: Experiment, kept: Kept) -> dict[str, Any]:
+def conclude(experiment: Experiment, kept: RunCache) -> dict[str, Any]:
     """Evaluate the best checkpoint on val and test, beside the teacher; write predictions."""
     experiment.use_saved_student()
     splits, scores = experiment.evaluated, {}
@@ -95,7 +95,7 @@ def write_submission(raw: RawSplit, rows: PredictionRows, folder: Path) -> None:
         write_text(folder / name, text)
 
 
-def _kept_costs(experiment: Experiment, split: str, kept: Kept) -> dict[str, Any]:
+def _kept_costs(experiment: Experiment, split: str, kept: RunCache) -> dict[str, Any]:
     """Measured once for runs that differ in their training alone."""
     config = experiment.config
     same = [config.dataset, config.student, config.teacher, experiment.limit, split]

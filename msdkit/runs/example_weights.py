@@ -16,8 +16,7 @@ from msdkit.io.files import whole_folder
 from msdkit.runs.experiment import Experiment
 from msdkit.training.checkpoint import STATE
 from msdkit.training.tree import load_tree
-from msdkit.types import Batch, ModelOutput, View
-from msdkit.types import Sequence as Padded
+from msdkit.types import Batch, ModelOutput, Padded, View
 
 CHUNK = 1024  # examples weighed at once
 

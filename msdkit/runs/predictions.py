@@ -22,7 +22,7 @@ from msdkit.runs.folder import PREDICTIONS
 from msdkit.types import MULTIMODAL, Task
 
 
-def answers(logits: Tensor, task: Task, names: Sequence[str]) -> list[Any]:
+def class_names(logits: Tensor, task: Task, names: Sequence[str]) -> list[Any]:
     """[N, C] -> the predicted class of each example, its list of classes, or {target: number}."""
     if task == "regression":
         return [readable(row, task, names) for row in logits]
@@ -71,7 +71,7 @@ class PredictionRows(Sequence[dict[str, Any]]):
         shares = {v: probabilities(self.task, x)[0].tolist() for v, x in found.items()}
         return {
             "id": self.ids[at],
-            "prediction": answers(first, self.task, self.names)[0],
+            "prediction": class_names(first, self.task, self.names)[0],
             shares_key(self.task): {v: [figure(p) for p in row] for v, row in shares.items()},
         }
 

@@ -15,7 +15,7 @@ from msdkit.errors import ConfigError
 from msdkit.io.files import write_text
 from msdkit.parallel import from_main
 from msdkit.progress import console
-from msdkit.runs.evaluate import Kept, conclude
+from msdkit.runs.evaluate import RunCache, conclude
 from msdkit.runs.experiment import Experiment
 from msdkit.runs.folder import (
     CONFIG,
@@ -40,7 +40,7 @@ def run(
     config: ExperimentConfig,
     *,
     tiny: bool = False,
-    kept: Kept | None = None,
+    kept: RunCache | None = None,
     on_evaluate: OnEvaluate | None = None,
 ) -> dict[str, Any]:
     """Train (or continue), evaluate and write `results.json`; a finished run is only read.
@@ -51,7 +51,7 @@ def run(
     parallel.join()
     if kept is not None:
         gc.collect()  # a run before this one left circles of objects, with hundreds of megabytes
-    kept = kept or Kept()
+    kept = kept or RunCache()
     experiment = Experiment(config, tiny=tiny, raw=kept.raw)
     folder = experiment.folder
     if (held := from_main(partial(_finished, experiment))) is not None:
@@ -100,7 +100,7 @@ def _begin(experiment: Experiment, config: ExperimentConfig) -> None:
     write_text(folder / CONFIG, resolved_yaml(asked))
 
 
-def finished(config: ExperimentConfig, *, tiny: bool, kept: Kept) -> dict[str, Any] | None:
+def finished(config: ExperimentConfig, *, tiny: bool, kept: RunCache) -> dict[str, Any] | None:
     """The results of a run that is there; ConfigError when the folder is another config's."""
     return _finished(Experiment(config, tiny=tiny, raw=kept.raw))
 

@@ -21,8 +21,7 @@ from msdkit.hub.paths import local
 from msdkit.io.files import whole_folder, write_text
 from msdkit.models.weights import load_weights
 from msdkit.registry import MASKINGS, MODELS, PROCESSORS, load_entry_points, load_plugins
-from msdkit.types import MULTIMODAL, Modality, Task, View
-from msdkit.types import Sequence as Padded
+from msdkit.types import MULTIMODAL, Modality, Padded, Task, View
 
 ABOUT = "model.json"
 WEIGHTS = "model.safetensors"

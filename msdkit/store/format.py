@@ -29,7 +29,7 @@ def entry(line: bytes) -> list[Any] | None:
     return json.loads(line) if line.endswith(b"\n") else None
 
 
-def map(path: Path, dtype: str, rows: int, dim: int) -> np.ndarray:
+def map_rows(path: Path, dtype: str, rows: int, dim: int) -> np.ndarray:
     shape = (int(rows),) if dtype == "int32" else (int(rows), dim)
     if rows == 0:  # an empty file cannot be mapped
         return np.empty(shape, TYPES[dtype])

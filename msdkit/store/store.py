@@ -28,7 +28,7 @@ from msdkit.store.format import (
     ends,
     keys_of,
     looked_up,
-    map,
+    map_rows,
     read_index,
     table_of,
     widen,
@@ -181,7 +181,7 @@ class FeatureStore:
         return self._index["boxes"][self._offsets[row] : self._offsets[row + 1]]
 
     def _map(self, shard: str, rows: int) -> np.ndarray:
-        return map(self.path / shard / DATA, self.dtype, rows, self.dim)
+        return map_rows(self.path / shard / DATA, self.dtype, rows, self.dim)
 
     def _check(self, shards: dict[str, int]) -> None:
         index, rows = self._index, int(self._offsets[-1])

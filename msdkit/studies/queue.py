@@ -21,7 +21,7 @@ from msdkit.config.validation import teacher_config, teacher_lacks
 from msdkit.errors import MsdkitError
 from msdkit.io.locks import claimed
 from msdkit.progress import bar, console
-from msdkit.runs.evaluate import Kept
+from msdkit.runs.evaluate import RunCache
 from msdkit.runs.folder import RESULTS
 from msdkit.runs.runner import run
 
@@ -62,7 +62,7 @@ def teacher_jobs(config: ExperimentConfig, tiny: bool) -> list[Job]:
     return jobs
 
 
-def work_through(jobs: Sequence[Job], *, processes: int, logs: Path, tiny: bool = False) -> None:
+def run_jobs(jobs: Sequence[Job], *, processes: int, logs: Path, tiny: bool = False) -> None:
     """Make all runs that are not there, in order, by `processes` processes of this machine.
 
     Other programs, also on other machines with the same disk, may work on the same runs: a run that
@@ -83,7 +83,7 @@ class _Worker:
     """Works on runs one after the other; keeps what the next may share with the last."""
 
     def __init__(self, jobs: Sequence[Job], tiny: bool) -> None:
-        self.jobs, self.tiny, self.kept = jobs, tiny, Kept()
+        self.jobs, self.tiny, self.kept = jobs, tiny, RunCache()
         self.failed: dict[str, str] = {}
 
     def work(self) -> dict[str, str]:

@@ -14,7 +14,7 @@ from msdkit import parallel
 from msdkit.config.schema import ExperimentConfig
 from msdkit.errors import ConfigError
 from msdkit.io.files import write_text
-from msdkit.runs.evaluate import Kept
+from msdkit.runs.evaluate import RunCache
 from msdkit.runs.runner import finished
 from msdkit.studies.plan import (
     Asked,
@@ -27,7 +27,7 @@ from msdkit.studies.plan import (
     plan,
     stem,
 )
-from msdkit.studies.queue import Job, teacher_jobs, work_through
+from msdkit.studies.queue import Job, run_jobs, teacher_jobs
 from msdkit.studies.summary import MATRIX, SUMMARY, summarise
 from msdkit.tables import markdown, study_tables
 
@@ -75,8 +75,8 @@ def compare(
     if trials:  # it trains, so all that is asked for is known to be right by now
         studies = [_tuned(study, asked) for study in studies]
     check_folders(studies, tiny)
-    work_through(_jobs(studies, tiny), processes=jobs, logs=out / LOGS, tiny=tiny)
-    found, kept = {}, Kept()
+    run_jobs(_jobs(studies, tiny), processes=jobs, logs=out / LOGS, tiny=tiny)
+    found, kept = {}, RunCache()
     for study, base in zip(studies, baselines, strict=True):
         runs = {
             name: [_finished(config, tiny, kept) for config in configs_of]
@@ -103,7 +103,7 @@ def _best(files: Sequence[str], asked: Asked, folder: Path) -> list[ExperimentCo
     from msdkit.studies.sweep import sweep
 
     config = config_of(files, asked, 0, folder)
-    work_through(teacher_jobs(config, asked.tiny), processes=1, logs=folder, tiny=asked.tiny)
+    run_jobs(teacher_jobs(config, asked.tiny), processes=1, logs=folder, tiny=asked.tiny)
     place, trials = folder / "sweep", asked.trials
     best = sweep(files, asked.overrides, trials=trials, out=place, tiny=asked.tiny)["best"]
     return [config_of(files, asked, i, folder, best["overrides"]) for i in range(asked.seeds)]
@@ -123,7 +123,7 @@ def _jobs(studies: Sequence[Study], tiny: bool) -> list[Job]:
     return list(jobs.values())
 
 
-def _finished(config: ExperimentConfig, tiny: bool, kept: Kept) -> dict[str, Any]:
+def _finished(config: ExperimentConfig, tiny: bool, kept: RunCache) -> dict[str, Any]:
     results = finished(config, tiny=tiny, kept=kept)
     assert results is not None, f"{config.run_dir} was made and is gone"
     return results

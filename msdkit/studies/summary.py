@@ -14,7 +14,14 @@ from torch import Tensor
 from msdkit.data.labels import encode_label
 from msdkit.errors import ConfigError, DataError
 from msdkit.evaluation.scores import metric_name
-from msdkit.evaluation.significance import Answers, answers, holm, interval, permuted, resampled
+from msdkit.evaluation.significance import (
+    MetricSums,
+    holm,
+    interval,
+    metric_sums,
+    permuted,
+    resampled,
+)
 from msdkit.progress import track
 from msdkit.runs.predictions import Result, read_rows, shares_key
 from msdkit.types import MULTIMODAL
@@ -104,7 +111,7 @@ def _differences(runs: Runs, baseline: str) -> tuple[int, list[dict[str, Any]]]:
     `established`: the interval leaves out 0 and p_holm, adjusted over the methods, is below 5 %.
     """
     asked, first = list(_asked(runs[baseline][0])), Path()
-    read: dict[str, list[dict[Asked, Answers]]] = {}
+    read: dict[str, list[dict[Asked, MetricSums]]] = {}
     ids: list[Any] | None = None
     total = sum(map(len, runs.values()))
     waiting = track(((n, r) for n, rs in runs.items() for r in rs), total, "predictions", "runs")
@@ -129,7 +136,7 @@ def _asked(result: Result) -> Iterator[Asked]:
 
 
 def _rows(
-    read: Mapping[str, Sequence[Mapping[Asked, Answers]]],
+    read: Mapping[str, Sequence[Mapping[Asked, MetricSums]]],
     baseline: str,
     others: Sequence[str],
     asked: Asked,
@@ -149,7 +156,7 @@ def _rows(
         yield {"method": name, "view": asked[0], "metric": asked[1], **row, **tested}
 
 
-def _answers(result: Result, asked: Sequence[Asked]) -> tuple[dict[Asked, Answers], list[Any]]:
+def _answers(result: Result, asked: Sequence[Asked]) -> tuple[dict[Asked, MetricSums], list[Any]]:
     """(what a run answered, for each metric; the ids and labels of the examples)"""
     rows, task, key = read_rows(result), result["task"], shares_key(result["task"])
     pairs = [(row["id"], row["label"]) for row in rows]
@@ -161,7 +168,7 @@ def _answers(result: Result, asked: Sequence[Asked]) -> tuple[dict[Asked, Answer
     shares = {view: _tensor([row[key][view] for row in rows]) for view in {v for v, _ in asked}}
     nodes = {metric_name(node): node for node in [*result["metrics"], result["metric"]]}
     nodes |= {metric_name(node): node for node in result["metrics"]}
-    return {(v, m): answers(nodes[m], shares[v], right, task) for v, m in asked}, pairs
+    return {(v, m): metric_sums(nodes[m], shares[v], right, task) for v, m in asked}, pairs
 
 
 def _tensor(rows: Sequence[Sequence[float]]) -> Tensor:

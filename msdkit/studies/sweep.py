@@ -20,7 +20,7 @@ from msdkit.io.files import write_text
 from msdkit.parallel import from_main
 from msdkit.progress import console
 from msdkit.registry import METRICS
-from msdkit.runs.evaluate import Kept
+from msdkit.runs.evaluate import RunCache
 from msdkit.runs.experiment import Experiment
 from msdkit.runs.folder import summary
 from msdkit.runs.runner import run
@@ -76,7 +76,7 @@ class _Sweep:
         tiny: bool,
     ) -> None:
         self.configs, self.overrides, self.tiny = configs, list(overrides), tiny
-        self.out, self.kept = out, Kept()
+        self.out, self.kept = out, RunCache()
         experiment = Experiment(_quiet(config), tiny=tiny, raw=self.kept.raw)
         self.metric, self.inputs = experiment.metric, experiment.provenance
         higher = getattr(METRICS.get(self.metric), "higher_is_better", True)

@@ -133,7 +133,7 @@ class _Build:
             saved = f" ({shards.plan.repeats:,} repeats saved)" if shards.plan.repeats else ""
             work = shards.plan.work(self._tokens())
             compute = partial(self._shard, shards.plan, work)
-            shards.complete(compute, f"teacher cache {self.inputs.raw.split}{saved}")
+            shards.build(compute, f"teacher cache {self.inputs.raw.split}{saved}")
         return shards
 
     def _plan(self) -> Plan:

@@ -68,7 +68,7 @@ class Shards:
             for shard in shards:
                 self.arrays(shard)
 
-    def complete(self, compute: Callable[[int, Advance], Tensors], what: str) -> None:
+    def build(self, compute: Callable[[int, Advance], Tensors], what: str) -> None:
         """Write what is missing; return when all is there, whoever wrote it.
 
         Processes, also of several hosts on one disk, share the work: each takes the next shard that

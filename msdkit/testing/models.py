@@ -10,12 +10,12 @@ from torch import Tensor
 
 from msdkit.errors import listing
 from msdkit.testing.promises import hook, normal, promise
-from msdkit.types import Modality, ModelOutput, Sequence, View, known_views
+from msdkit.types import Modality, ModelOutput, Padded, View, known_views
 
 BATCH = 3
 DIMENSIONS = {"pooled": 2, "hidden": 3, "attention": 4, "value": 4}
 
-Inputs = dict[str, Sequence]
+Inputs = dict[str, Padded]
 
 
 @torch.no_grad()
@@ -57,7 +57,7 @@ def _inputs(modalities: Mapping[str, Modality], seed: int = 0) -> Inputs:
             values = torch.randint(modality.size, (BATCH, length), generator=draws)
         else:
             values = normal(BATCH, length, modality.size, seed=seed)
-        inputs[name] = Sequence(values, mask)
+        inputs[name] = Padded(values, mask)
     return inputs
 
 
@@ -82,7 +82,7 @@ def _check_padding(model: Any, inputs: Inputs, views: list[View], logits: Any) -
     for name, other in _others(inputs).items():
         values, mask = inputs[name]
         wide = mask if values.dim() == 2 else mask[..., None]
-        changed[name] = Sequence(torch.where(wide, values, other.values), mask)
+        changed[name] = Padded(torch.where(wide, values, other.values), mask)
     outputs = model(changed, views)
     same = all(_close(outputs[v].logits, logits[v]) for v in views)
     promise(same, model, "lets the values at padding change its logits")

@@ -150,7 +150,7 @@ def _step(line: str) -> float:
         return float("inf")
 
 
-class Window:
+class RunningMeans:
     """Sums over the steps since the last line of the log; tensors stay on their device until then.
 
     A vector has an entry for each view. `drawn` counts the steps that computed a view: what is

@@ -43,7 +43,7 @@ class Step(nn.Module):
         return found.total, about
 
 
-class Whole:
+class FullState:
     """The state of a model whose tensors may lie in pieces: whole in files, cut when loaded."""
 
     def __init__(self, model: nn.Module) -> None:
@@ -57,7 +57,7 @@ class Whole:
         self.model.load_state_dict({k: parallel.like(v, mine.get(k)) for k, v in state.items()})
 
 
-class WholeOptimizer:
+class FullOptimizerState:
     """The same of an optimizer, whose tensors lie as its parameters do."""
 
     def __init__(self, optimizer: Any) -> None:

@@ -31,11 +31,11 @@ from msdkit.training.engine import (
     tracked,
     trained,
 )
-from msdkit.training.logs import MetricsLog, WeightLog, Window
+from msdkit.training.logs import MetricsLog, RunningMeans, WeightLog
 from msdkit.training.processes import (
+    FullOptimizerState,
+    FullState,
     Step,
-    Whole,
-    WholeOptimizer,
     check_processes,
     gathered,
     settle,
@@ -43,7 +43,7 @@ from msdkit.training.processes import (
     start_line,
 )
 from msdkit.training.stopping import Stopped, StopSignal
-from msdkit.training.watch import Watch
+from msdkit.training.watch import FiniteCheck
 from msdkit.types import MULTIMODAL, Batch, StepOutput
 
 OnEvaluate = Callable[[int, float], None]
@@ -97,7 +97,7 @@ class Trainer:
             self.model, self.optimizer = self.accelerator.prepare(Step(distiller), optimizer)
         self.log = MetricsLog(folder / "metrics.jsonl", self.accelerator.log)
         self.weight_log = WeightLog(folder / "weights.jsonl", distiller.views, label_names)
-        self.window, self.watch = Window(), Watch(device)
+        self.window, self.watch = RunningMeans(), FiniteCheck(device)
         self.step, self.best, self.bad = 0, -math.inf, 0
         self.saved = TrainingState(folder, save_model, self._parts())
         self.stop, self._since = StopSignal(), 0.0
@@ -107,8 +107,8 @@ class Trainer:
         """Everything that the next step depends on, beside random numbers."""
         scaler = self.accelerator.scaler
         return {
-            "distiller": Whole(self.distiller),
-            "optimizer": WholeOptimizer(self.optimizer),
+            "distiller": FullState(self.distiller),
+            "optimizer": FullOptimizerState(self.optimizer),
             "schedule": self.schedule,
             **({} if scaler is None else {"scaler": scaler}),
             "window": self.window,

@@ -14,7 +14,7 @@ from msdkit.types import StepOutput
 SHOWN = 10  # examples that a message names
 
 
-class Watch:
+class FiniteCheck:
     """Raises TrainingError for what is not finite, at once on a CPU.
 
     On an accelerator a question waits for the device, and of several processes each waits for all:

@@ -12,13 +12,13 @@ import toy
 from torch import Tensor, nn
 
 from msdkit.distillation.distiller import Distiller
-from msdkit.distillation.terms import Term, asked, handed, pair_layers
+from msdkit.distillation.terms import Term, feature_names, pair_layers, select_features
 from msdkit.errors import ConfigError
 from msdkit.models.fusion_transformer import FusionTransformer
 from msdkit.registry import LOSSES
 from msdkit.runs.runner import run
 from msdkit.training.tree import load_tree
-from msdkit.types import Batch, Modality, ModelOutput, Sequence
+from msdkit.types import Batch, Modality, ModelOutput, Padded
 
 MODALITIES = {"text": Modality("tokens", 20), "image": Modality("features", 4)}
 
@@ -47,10 +47,10 @@ def test_maps_that_fit_no_layers(chosen):
 def test_layers_are_numbered_as_the_map_pairs_them():
     features = {f"hidden.{i}": torch.full((2, 1, 1), float(i)) for i in range(7)}
     output = ModelOutput(torch.zeros(2, 3), {**features, "pooled": torch.ones(2, 4)}, ids=["a"])
-    assert asked(["hidden", "hidden.0", "pooled"], [2, 6]) == [
+    assert feature_names(["hidden", "hidden.0", "pooled"], [2, 6]) == [
         *("hidden.2", "hidden.6", "hidden.0", "pooled")
     ]
-    given = handed(output, ["hidden", "hidden.0"], [2, 6])
+    given = select_features(output, ["hidden", "hidden.0"], [2, 6])
     assert {k: v[0, 0, 0].item() for k, v in given.features.items()} == {
         "hidden.1": 2.0,
         "hidden.2": 6.0,
@@ -58,7 +58,7 @@ def test_layers_are_numbered_as_the_map_pairs_them():
     }
     assert given.ids == ["a"]
     with pytest.raises(ConfigError, match=r"a loss reads 'value\.2', and this output holds hidden"):
-        handed(output, ["value"], [2])
+        select_features(output, ["value"], [2])
 
 
 class Sees(nn.Module):
@@ -80,8 +80,8 @@ def model(layers: int, seed: int) -> FusionTransformer:
 
 def batch() -> Batch:
     torch.manual_seed(2)
-    text = Sequence(torch.randint(20, (4, 5)), torch.ones(4, 5, dtype=torch.bool))
-    image = Sequence(torch.randn(4, 3, 4), torch.ones(4, 3, dtype=torch.bool))
+    text = Padded(torch.randint(20, (4, 5)), torch.ones(4, 5, dtype=torch.bool))
+    image = Padded(torch.randn(4, 3, 4), torch.ones(4, 3, dtype=torch.bool))
     return Batch(list("abcd"), {"text": text, "image": image}, torch.tensor([0, 1, 2, 0]))
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from msdkit.evaluation.cost import cost
 from msdkit.processors.base import Processor
 from msdkit.runs.saved_model import SavedModel
-from msdkit.types import Modality, ModelOutput, Sequence, View
+from msdkit.types import Modality, ModelOutput, Padded, View
 
 
 class Encoder(Processor):
@@ -41,7 +41,7 @@ class Attending(nn.Module):
         self.linear = nn.Linear(8, 8)
         self.used = nn.Linear(8, 3)
 
-    def forward(self, inputs: dict[str, Sequence], views: list[View]) -> dict[str, ModelOutput]:
+    def forward(self, inputs: dict[str, Padded], views: list[View]) -> dict[str, ModelOutput]:
         """{modality: [B, L, 8]} -> {view: [B, 3]}"""
         rows = self.linear(inputs["image"].values)
         mixed: Tensor = nn.functional.scaled_dot_product_attention(rows, rows, rows)

@@ -13,7 +13,7 @@ from msdkit.data.inputs import ModelInputs
 from msdkit.data.raw import RawSplit
 from msdkit.data.split import Split
 from msdkit.evaluation.scores import agreement, predict, score
-from msdkit.runs.predictions import PredictionRows, answers, readable, write_predictions
+from msdkit.runs.predictions import PredictionRows, class_names, readable, write_predictions
 from msdkit.runs.saved_model import load
 from msdkit.types import default_views
 
@@ -61,9 +61,9 @@ def test_agreement() -> None:
 
 
 def test_answers() -> None:
-    assert answers(LOGITS, "single_label", NAMES) == ["a", "a", "c"]
-    assert answers(LOGITS, "soft_target", NAMES) == ["a", "a", "c"]
-    assert answers(LOGITS, "multi_label", NAMES) == [["a", "b"], [], ["a", "c"]]
+    assert class_names(LOGITS, "single_label", NAMES) == ["a", "a", "c"]
+    assert class_names(LOGITS, "soft_target", NAMES) == ["a", "a", "c"]
+    assert class_names(LOGITS, "multi_label", NAMES) == [["a", "b"], [], ["a", "c"]]
 
 
 def test_agreement_on_numbers_is_a_correlation() -> None:
@@ -78,7 +78,7 @@ def test_agreement_on_numbers_is_a_correlation() -> None:
 def test_numbers_as_answers(tmp_path: Path) -> None:
     logits = torch.tensor([[0.1, -2e7], [1e-9, 3.0]])
     predicted = [{"a": 0.1, "b": -2e7}, {"a": 1e-9, "b": 3.0}]
-    assert answers(logits, "regression", NAMES[:2]) == predicted
+    assert class_names(logits, "regression", NAMES[:2]) == predicted
     rows = PredictionRows(["x", "y"], {"text": logits}, "regression", NAMES[:2])
     assert rows[1] == {"id": "y", "prediction": predicted[1], "values": {"text": [1e-9, 3.0]}}
     drawn = torch.randn(20, 1)

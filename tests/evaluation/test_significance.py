@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from msdkit.evaluation.significance import Anew, Sums, answers, holm, interval, permuted, resampled
+from msdkit.evaluation.significance import (
+    Anew,
+    Sums,
+    holm,
+    interval,
+    metric_sums,
+    permuted,
+    resampled,
+)
 from msdkit.functional import probabilities
 from msdkit.registry import METRICS
 
@@ -35,7 +43,7 @@ def drawn(task: str, n: int = 60, seed: int = 0) -> tuple[torch.Tensor, torch.Te
 def test_sums_give_the_metric(name: str, task: str) -> None:
     """Of every example as often as a resample has it: what torchmetrics says of the rows."""
     shares, labels = drawn(task)
-    sums = answers(name, shares, labels, task)
+    sums = metric_sums(name, shares, labels, task)
     assert isinstance(sums, Sums)
     anew = Anew(lambda: METRICS.build(name, num_classes=4, task=task), shares, labels)
     weights = torch.from_numpy(np.random.default_rng(0).multinomial(60, [1 / 60] * 60, 5))
@@ -46,7 +54,7 @@ def test_sums_give_the_metric(name: str, task: str) -> None:
 def test_swapped_answers_give_the_metric(name: str, task: str) -> None:
     (a, labels), (b, _) = drawn(task), drawn(task, seed=1)
     swap = torch.rand(5, 60, generator=torch.Generator().manual_seed(2)) < 0.5
-    fast = answers(name, a, labels, task).mixed(answers(name, b, labels, task), swap)
+    fast = metric_sums(name, a, labels, task).mixed(metric_sums(name, b, labels, task), swap)
 
     def build() -> object:
         return METRICS.build(name, num_classes=4, task=task)
@@ -58,7 +66,7 @@ def test_swapped_answers_give_the_metric(name: str, task: str) -> None:
 def hits(right: list[int]) -> Sums:
     labels = torch.zeros(len(right), dtype=torch.long)
     shares = torch.tensor([[0.9, 0.1] if hit else [0.1, 0.9] for hit in right])
-    found = answers("accuracy", shares, labels, "single_label")
+    found = metric_sums("accuracy", shares, labels, "single_label")
     assert isinstance(found, Sums)
     return found
 
@@ -108,7 +116,7 @@ def test_the_interval_has_the_binomial_width() -> None:
 
 def test_a_metric_without_sums_is_computed_anew() -> None:
     shares, labels = drawn("single_label", n=20)
-    found = answers("auroc", shares[:, :3], labels, "single_label")
+    found = metric_sums("auroc", shares[:, :3], labels, "single_label")
     assert isinstance(found, Anew)
     metric = METRICS.build("auroc", num_classes=3, task="single_label")
     metric.update(shares[:, :3], labels)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from msdkit.models.base import Model
-from msdkit.types import Batch, Modality, ModelOutput, Sequence
+from msdkit.types import Batch, Modality, ModelOutput, Padded
 
 MODALITIES = {"text": Modality("features", 5), "image": Modality("features", 4)}
 THREE = {**MODALITIES, "audio": Modality("features", 3)}
@@ -38,7 +38,7 @@ class Sums(Model):
 def batch_of(modalities: Any = MODALITIES, size: int = B, **changes: Any) -> Batch:
     draws = torch.Generator().manual_seed(7)
     inputs = {
-        n: Sequence(
+        n: Padded(
             torch.randn(size, 2, m.size, generator=draws), torch.ones(size, 2, dtype=torch.bool)
         )
         for n, m in modalities.items()

@@ -14,7 +14,7 @@ from msdkit.models.base import EmbeddingModel, Model
 from msdkit.models.fusion_transformer import FusionTransformer
 from msdkit.models.masking import Mean, Zero
 from msdkit.registry import MODELS
-from msdkit.types import Modality, ModelOutput, Sequence, View, default_views
+from msdkit.types import Modality, ModelOutput, Padded, View, default_views
 
 MODALITIES = {"text": Modality("tokens", 9), "image": Modality("features", 3)}
 VIEWS = default_views(MODALITIES)
@@ -23,8 +23,8 @@ VIEWS = default_views(MODALITIES)
 def batch(size=2):
     full = torch.ones(size, 4, dtype=torch.bool)
     return {
-        "text": Sequence(torch.randint(9, (size, 4)), full),
-        "image": Sequence(torch.randn(size, 4, 3), full),
+        "text": Padded(torch.randint(9, (size, 4)), full),
+        "image": Padded(torch.randn(size, 4, 3), full),
     }
 
 
@@ -90,7 +90,7 @@ def test_wrong_calls_are_named(change, views, features, error, message):
     for name, values in change.items():
         entry = inputs.pop(name)
         if values is not None:
-            inputs[name] = Sequence(values, entry.mask)
+            inputs[name] = Padded(values, entry.mask)
     with pytest.raises(error, match=message):
         small()(inputs, views, features)
 
@@ -123,7 +123,7 @@ def averaging(masking=None):
     modalities = {"a": Modality("features", 3), "b": Modality("features", 3)}
     mask = torch.ones(2, 2, dtype=torch.bool)
     values = {"a": torch.full((2, 2, 3), 1.0), "b": torch.full((2, 2, 3), 4.0)}
-    inputs = {name: Sequence(value, mask) for name, value in values.items()}
+    inputs = {name: Padded(value, mask) for name, value in values.items()}
     return Averaging(modalities, 1, masking, width=3), inputs, default_views(modalities)
 
 
@@ -142,7 +142,7 @@ def test_fit_masking_makes_the_exact_mean_and_training_a_running_one():
     model.eval()
     with pytest.raises(ConfigError, match="fit_masking"):
         model(inputs, views)
-    other = {name: Sequence(s.values + 2, s.mask) for name, s in inputs.items()}
+    other = {name: Padded(s.values + 2, s.mask) for name, s in inputs.items()}
     model.fit_masking([inputs, other])
     torch.testing.assert_close(model.masking.means, torch.tensor([[2.0], [5.0]]).expand(2, 3))
     model.fit_masking([inputs])  # starts anew

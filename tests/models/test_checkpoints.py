@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from msdkit.errors import DataError
 from msdkit.models.visual_bert import VisualBert
 from msdkit.models.weights import read_weights
-from msdkit.types import Modality, Sequence, default_views
+from msdkit.types import Modality, Padded, default_views
 
 MODALITIES = {"text": Modality("tokens", 40), "image": Modality("features", 6)}
 VIEWS = default_views(MODALITIES)
@@ -45,8 +45,8 @@ def batch():
     text_mask = torch.arange(5) < torch.tensor([[5], [2], [0]])
     image_mask = torch.arange(4) < torch.tensor([[3], [4], [2]])
     return {
-        "text": Sequence(torch.randint(1, 40, (3, 5)), text_mask),
-        "image": Sequence(torch.randn(3, 4, 6), image_mask),
+        "text": Padded(torch.randint(1, 40, (3, 5)), text_mask),
+        "image": Padded(torch.randn(3, 4, 6), image_mask),
     }
 
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from msdkit.errors import DataError
 from msdkit.models.fusion_transformer import FusionTransformer
 from msdkit.models.masking import MaskToken, Mean, Shuffle, Zero
-from msdkit.types import Modality, Sequence, View, default_views, known_views
+from msdkit.types import Modality, Padded, View, default_views, known_views
 
 MODALITIES = {"text": Modality("tokens", 11), "image": Modality("features", 3)}
 VIEWS = default_views(MODALITIES)
@@ -31,8 +31,8 @@ def batch(size=4, padded=True):
     image_mask = torch.arange(4) < torch.randint(1, 5, (size, 1))
     if not padded:
         text_mask, image_mask = torch.ones_like(text_mask), torch.ones_like(image_mask)
-    text = Sequence(torch.randint(11, (size, 5)), text_mask)
-    return {"text": text, "image": Sequence(torch.randn(size, 4, 3), image_mask)}
+    text = Padded(torch.randint(11, (size, 5)), text_mask)
+    return {"text": text, "image": Padded(torch.randn(size, 4, 3), image_mask)}
 
 
 def test_a_dropped_modality_is_not_read_and_gets_no_gradient():
@@ -69,11 +69,11 @@ def test_padding_changes_nothing():
     model, inputs = small(), batch(size=3)
     for row in range(3):
         trimmed = {
-            name: Sequence(s.values[row : row + 1, : s.mask[row].sum()], s.mask[row : row + 1])
+            name: Padded(s.values[row : row + 1, : s.mask[row].sum()], s.mask[row : row + 1])
             for name, s in inputs.items()
         }
         trimmed = {
-            name: Sequence(s.values, s.mask[:, : s.values.shape[1]]) for name, s in trimmed.items()
+            name: Padded(s.values, s.mask[:, : s.values.shape[1]]) for name, s in trimmed.items()
         }
         for view, output in model(trimmed, VIEWS).items():
             expected = model(inputs, VIEWS)[view].logits[row]
@@ -104,7 +104,7 @@ def test_the_head_reads_cls_the_means_and_the_product_of_the_shown():
 def test_any_number_of_modalities_and_views_without_one():
     modalities = {**MODALITIES, "audio": Modality("features", 5)}
     model = small(modalities)
-    inputs = {**batch(2), "audio": Sequence(torch.randn(2, 3, 5), torch.ones(2, 3).bool())}
+    inputs = {**batch(2), "audio": Padded(torch.randn(2, 3, 5), torch.ones(2, 3).bool())}
     out = model(inputs, known_views(modalities))
     assert set(out) == {"multimodal", *modalities, *(f"without_{m}" for m in modalities)}
     only = FusionTransformer({"text": Modality("tokens", 11)}, 3, hidden=8, heads=2)
@@ -119,7 +119,7 @@ def test_an_example_without_any_position_stays_finite(masking, empty):
     if empty == "mask":
         text.mask[1] = False
     else:
-        inputs["text"] = Sequence(text.values[:, :0], text.mask[:, :0])
+        inputs["text"] = Padded(text.values[:, :0], text.mask[:, :0])
     if masking is Mean:
         model.fit_masking([batch()])
     out = model(inputs, VIEWS)
@@ -191,7 +191,7 @@ def test_a_sequence_that_is_too_long_is_named():
 def test_equal_scale_and_shift_of_features_change_nothing():
     # What a learned scale and shift in the norm would add, the projection can do
     model, inputs = small(), batch()
-    moved = Sequence(3 * inputs["image"].values + 2, inputs["image"].mask)
+    moved = Padded(3 * inputs["image"].values + 2, inputs["image"].mask)
     out = model(inputs, VIEWS[2:])["image"].logits
     other = model({"image": moved}, VIEWS[2:])["image"].logits
     torch.testing.assert_close(other, out, atol=1e-4, rtol=1e-3)

@@ -7,7 +7,7 @@ from torch.autograd import gradcheck, gradgradcheck
 from msdkit.models.packing import Moved, Packing, move
 from msdkit.models.transformer import Dropout
 from msdkit.registry import MODELS
-from msdkit.types import Modality, Sequence, default_views
+from msdkit.types import Modality, Padded, default_views
 
 HEADS, WIDTH = 2, 6
 
@@ -125,8 +125,8 @@ def test_the_last_layer_computes_what_the_head_reads_with_the_gradient_of_all(no
     modalities = {"text": Modality("tokens", 200), "image": Modality("features", width)}
     sizes = {"layers": 2, "hidden": 8, "heads": 2, "vocab_size": 200}
     model = MODELS.build({**node, **sizes}, modalities=modalities, num_classes=3).double().eval()
-    text = Sequence(torch.randint(5, 99, (3, 4)), torch.arange(4) < torch.tensor([[4], [1], [2]]))
-    image = Sequence(torch.rand(3, 5, width).double(), torch.ones(3, 5).bool())
+    text = Padded(torch.randint(5, 99, (3, 4)), torch.arange(4) < torch.tensor([[4], [1], [2]]))
+    image = Padded(torch.rand(3, 5, width).double(), torch.ones(3, 5).bool())
     gradients = []
     for features in ([], ["hidden.2"]):  # the last layer's states ask for all of it
         model.zero_grad()
@@ -144,10 +144,8 @@ def test_views_together_equal_each_alone_and_padding_has_no_part(name):
     modalities = {"text": Modality("tokens", 200), "image": Modality("features", 12)}
     node = {"name": name, "layers": 2, "hidden": 8, "heads": 2, "vocab_size": 200}
     model = MODELS.build(node, modalities=modalities, num_classes=3).double().eval()
-    text = Sequence(torch.randint(5, 99, (3, 4)), torch.arange(4) < torch.tensor([[4], [1], [2]]))
-    image = Sequence(
-        torch.randn(3, 5, 12).double(), torch.arange(5) < torch.tensor([[2], [5], [3]])
-    )
+    text = Padded(torch.randint(5, 99, (3, 4)), torch.arange(4) < torch.tensor([[4], [1], [2]]))
+    image = Padded(torch.randn(3, 5, 12).double(), torch.arange(5) < torch.tensor([[2], [5], [3]]))
     views = default_views(modalities)
     names = model.feature_names
     together = model({"text": text, "image": image}, views, names)
@@ -157,7 +155,7 @@ def test_views_together_equal_each_alone_and_padding_has_no_part(name):
     for view in views:
         for row in range(3):
             inputs = {
-                m: Sequence(
+                m: Padded(
                     s.values[row : row + 1, : s.mask[row].sum()], s.mask[row][None, s.mask[row]]
                 )
                 for m, s in (("text", text), ("image", image))
@@ -191,9 +189,9 @@ def test_a_compiled_model_gives_the_same():
             model.compile(dynamic=True, backend="eager")
         for lengths in ([4, 1, 2], [2, 3, 3, 1]):  # other shapes at each call
             ids = torch.randint(5, 99, (len(lengths), 4), generator=draws)
-            text = Sequence(ids, torch.arange(4) < torch.tensor(lengths)[:, None])
+            text = Padded(ids, torch.arange(4) < torch.tensor(lengths)[:, None])
             rows = torch.randn(len(lengths), 5, 12, generator=draws).double()
-            image = Sequence(rows, torch.ones(len(lengths), 5).bool())
+            image = Padded(rows, torch.ones(len(lengths), 5).bool())
             model.zero_grad()
             outputs = model({"text": text, "image": image}, views)
             sum(o.logits.square().sum() for o in outputs.values()).backward()

@@ -18,7 +18,7 @@ from msdkit.models.vilt import Vilt
 from msdkit.processors.pixels import Pixels
 from msdkit.testing.data import check_processor
 from msdkit.testing.models import check_model
-from msdkit.types import Modality, Sequence, default_views
+from msdkit.types import Modality, Padded, default_views
 
 MODALITIES = {"text": Modality("tokens", 40), "image": Modality("features", 50)}
 VIEWS = default_views(MODALITIES)
@@ -96,7 +96,7 @@ def batch(folder):
     pixels = Pixels(folder=str(folder), dtype="fp32")
     rows = pad(pixels.batch(pictures(folder)))
     text_mask = torch.arange(5) < torch.tensor([[5], [2], [0]])
-    return {"text": Sequence(torch.randint(2, 40, (3, 5)), text_mask), "image": rows}
+    return {"text": Padded(torch.randint(2, 40, (3, 5)), text_mask), "image": rows}
 
 
 def loaded(cls, folder, masking=None, **params):
@@ -255,7 +255,7 @@ def test_what_they_cannot_be_built_from_is_named(tmp_path):
         ClipFusion(narrow, 3, **params)
     with pytest.raises(ConfigError, match="config is of a 'blip'; accepted: clip, siglip"):
         ClipFusion(MODALITIES, 3, config={"model_type": "blip"})
-    long = {"text": Sequence(torch.ones(1, 11).long(), torch.ones(1, 11, dtype=torch.bool))}
+    long = {"text": Padded(torch.ones(1, 11).long(), torch.ones(1, 11, dtype=torch.bool))}
     with pytest.raises(DataError, match="'text' has 11 tokens; accepted: at most 10"):
         ClipFusion(MODALITIES, 3, **params)(long, VIEWS[1:2])
     with pytest.raises(DataError, match="model_type is 'clip'; accepted: vilt"):

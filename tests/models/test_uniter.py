@@ -13,7 +13,7 @@ from msdkit.errors import ConfigError, DataError
 from msdkit.models.masking import MaskToken, Mean, Zero
 from msdkit.models.uniter import Uniter
 from msdkit.testing.models import check_model
-from msdkit.types import Modality, Sequence, default_views
+from msdkit.types import Modality, Padded, default_views
 
 MODALITIES = {"text": Modality("tokens", 40), "image": Modality("features", 12)}
 VIEWS = default_views(MODALITIES)
@@ -38,8 +38,8 @@ def batch(dtype=torch.float32):
     text_mask = torch.arange(5) < torch.tensor([[5], [2], [0]])
     image_mask = torch.arange(4) < torch.tensor([[3], [4], [2]])
     return {
-        "text": Sequence(torch.randint(1, 40, (3, 5)), text_mask),
-        "image": Sequence(torch.randn(3, 4, 12, dtype=dtype), image_mask),
+        "text": Padded(torch.randint(1, 40, (3, 5)), text_mask),
+        "image": Padded(torch.randn(3, 4, 12, dtype=dtype), image_mask),
     }
 
 

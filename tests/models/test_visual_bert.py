@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from msdkit.errors import ConfigError, DataError
 from msdkit.models.masking import MaskToken, Mean, Zero
 from msdkit.models.visual_bert import VisualBert
-from msdkit.types import Modality, Sequence, default_views
+from msdkit.types import Modality, Padded, default_views
 
 MODALITIES = {"text": Modality("tokens", 40), "image": Modality("features", 6)}
 VIEWS = default_views(MODALITIES)
@@ -41,8 +41,8 @@ def batch():
     text_mask = torch.arange(5) < torch.tensor([[5], [2], [0]])
     image_mask = torch.arange(4) < torch.tensor([[3], [4], [2]])
     return {
-        "text": Sequence(values, text_mask),
-        "image": Sequence(torch.randn(3, 4, 6), image_mask),
+        "text": Padded(values, text_mask),
+        "image": Padded(torch.randn(3, 4, 6), image_mask),
     }
 
 

@@ -14,7 +14,7 @@ import msdkit
 from msdkit.cli.commands import main
 from msdkit.registry import LOSSES, MODELS
 from msdkit.testing.losses import check_loss
-from msdkit.types import Batch, Modality, Sequence
+from msdkit.types import Batch, Modality, Padded
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 MODALITIES = {"text": Modality("tokens", 9), "image": Modality("features", 4)}
@@ -38,8 +38,8 @@ def test_the_hand_written_loop_trains_the_student(monkeypatch: pytest.MonkeyPatc
         msdkit, "load", lambda _: SimpleNamespace(model=small_model()), raising=False
     )
     student = small_model()
-    text = Sequence(torch.randint(9, (5, 3)), torch.ones(5, 3).bool())
-    image = Sequence(torch.randn(5, 2, 4), torch.ones(5, 2).bool())
+    text = Padded(torch.randint(9, (5, 3)), torch.ones(5, 3).bool())
+    image = Padded(torch.randn(5, 2, 4), torch.ones(5, 2).bool())
     batch = Batch(list("abcde"), {"text": text, "image": image}, torch.randint(3, (5,)))
     before = student.head.weight.clone()
     optimizer = torch.optim.SGD(student.parameters(), lr=0.1)

@@ -17,9 +17,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from msdkit.data.loader import epoch_order
 from msdkit.errors import ConfigError, TrainingError
 from msdkit.runs.runner import run
-from msdkit.training.logs import Window
+from msdkit.training.logs import RunningMeans
 from msdkit.training.trainer import Trainer
-from msdkit.training.watch import Watch
+from msdkit.training.watch import FiniteCheck
 from msdkit.types import StepOutput
 
 
@@ -214,7 +214,7 @@ def output_of(loss: float, bad: int | None = None) -> StepOutput:
 
 
 def test_an_accelerator_is_asked_once_for_many_steps() -> None:
-    watch = Watch(torch.device("cuda"))
+    watch = FiniteCheck(torch.device("cuda"))
     ids = [["a", "b", "c", "d"], ["e", "f", "g", "h"]]
     for step in range(1, 9):
         output = output_of(1.0, bad=2 if step in (4, 6) else None)
@@ -226,7 +226,7 @@ def test_an_accelerator_is_asked_once_for_many_steps() -> None:
 
 
 def test_a_gradient_that_is_not_finite_is_named() -> None:
-    watch = Watch(torch.device("cpu"))
+    watch = FiniteCheck(torch.device("cpu"))
     watch.loss(3, output_of(1.0), 1.0, ["a"])
     with pytest.raises(TrainingError, match=r"^step 3: the gradient is inf .* examples: a, b$"):
         watch.gradient(3, torch.tensor(math.inf), ["a", "b"])
@@ -263,7 +263,7 @@ def test_a_step_asks_an_accelerator_for_nothing(
 
 
 def test_means_of_views_are_over_the_steps_that_drew_them() -> None:
-    window, views = Window(), ["multimodal", "text", "image"]
+    window, views = RunningMeans(), ["multimodal", "text", "image"]
     for step, (drawn, loss) in enumerate([(1, 4.0), (1, 6.0), (2, 8.0), (1, 2.0)]):
         losses = torch.tensor([1.0, 0.0, 0.0])
         losses[drawn] = loss

@@ -20,7 +20,7 @@ from msdkit.models.base import Model
 from msdkit.registry import LOSSES, MASKINGS, MODELS, WEIGHTINGS
 from msdkit.testing.weightings import check_weighting
 from msdkit.training.tree import load_tree, save_tree
-from msdkit.types import TASKS, Batch, Modality, ModelOutput, Sequence, default_views
+from msdkit.types import TASKS, Batch, Modality, ModelOutput, Padded, default_views
 
 MODALITIES = {"text": Modality("tokens", 20), "image": Modality("features", 6)}
 VIEWS = default_views(MODALITIES)
@@ -35,8 +35,8 @@ def random_batch(seed: int, count: int = 5, **changes: Any) -> Batch:
     values: dict[str, Any] = {
         "ids": [str(i) for i in range(count)],
         "inputs": {
-            "text": Sequence(torch.randint(0, 20, (count, 4), generator=draw), mask),
-            "image": Sequence(image, torch.ones(count, 3, dtype=torch.bool)),
+            "text": Padded(torch.randint(0, 20, (count, 4), generator=draw), mask),
+            "image": Padded(image, torch.ones(count, 3, dtype=torch.bool)),
         },
         "labels": torch.randint(0, CLASSES, (count,), generator=draw),
         "teacher_logits": {
@@ -288,7 +288,7 @@ class Data(NamedTuple):
         """A random batch of examples from `start` to `end`."""
         rows = torch.randint(start, end, (32,))
         seen = torch.ones(32, 1, dtype=torch.bool)
-        inputs = {m: Sequence(x[rows, None], seen) for m, x in self.inputs.items()}
+        inputs = {m: Padded(x[rows, None], seen) for m, x in self.inputs.items()}
         teacher = {v: x[rows] for v, x in self.teacher.items()}
         return Batch([str(int(i)) for i in rows], inputs, self.labels[rows], teacher)
 
