@@ -263,6 +263,12 @@ def test_data_stats(fake_emoji: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert "entailment: " in capsys.readouterr().out
 
 
+def test_features_is_a_command(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in (["import"], ["extract"], []):
+        assert toy.main("features", *command, "--help") == 0
+        assert "Usage: " in capsys.readouterr().out
+
+
 def test_the_script_is_the_same_program(tmp_path: Path) -> None:
     done = [
         subprocess.run(

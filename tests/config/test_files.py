@@ -1,4 +1,4 @@
-"""Reading configs: bases, merging, overrides, interpolation, and where values came from."""
+"""Reading configs: bases, merging, interpolation, and where values came from."""
 
 from __future__ import annotations
 
@@ -6,21 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from msdkit.config.files import load_raw, merge, parse_override, set_path
+from msdkit.config.files import load_raw, merge
 from msdkit.errors import ConfigError
-
-
-@pytest.fixture
-def write(tmp_path: Path):
-    """write("a.yaml", text) -> its path"""
-
-    def write(name: str, text: str) -> str:
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-        return str(path)
-
-    return write
 
 
 def test_bases_come_in_order_before_the_file_itself(write):
@@ -131,94 +118,6 @@ def test_files_are_relative_to_the_config_that_names_them(write):
     assert load_raw([write("n.yaml", "teacher: visual_bert")]).values == {
         "teacher": {"name": "visual_bert"}
     }
-
-
-# Overrides
-
-
-@pytest.mark.parametrize(
-    ("text", "key", "value"),
-    [
-        ("a.b=1e-3", "a.b", 1e-3),
-        ("a=3", "a", 3),
-        ("a=true", "a", True),
-        ("a=null", "a", None),
-        ("a=", "a", None),
-        ("a=x=y", "a", "x=y"),
-        ("a=[1, kl]", "a", [1, "kl"]),
-        ("a={name: kl, temperature: 2.0}", "a", {"name": "kl", "temperature": 2.0}),
-        ("a='3'", "a", "3"),
-    ],
-)
-def test_override_values_are_yaml(text, key, value):
-    assert parse_override(text) == (key, value)
-
-
-@pytest.mark.parametrize("text", ["seed", "=3", "a=[1"])
-def test_overrides_that_cannot_be_read(text):
-    with pytest.raises(ConfigError, match=r"override '"):
-        parse_override(text)
-
-
-def test_overrides_reach_into_nodes_and_lists(write):
-    text = "train: {lr: 0.1}\ndistill: [{name: kl}, sigmoid_kl]\nweighting: saliency\nstudent: s"
-    overrides = [
-        "train.lr=0.5",
-        "distill.0.temperature=4.0",
-        "distill.1.weight=2.0",
-        "weighting.map=exp",
-        "student.hidden=3",
-        "seed=7",
-        "evaluate.views=[text]",
-        "distill.1.views=[text]",
-    ]
-    assert load_raw([write("a.yaml", text)], overrides).values == {
-        "train": {"lr": 0.5},
-        "distill": [
-            {"name": "kl", "temperature": 4.0},
-            {"name": "sigmoid_kl", "weight": 2.0, "views": ["text"]},
-        ],
-        "weighting": {"name": "saliency", "map": "exp"},
-        "student": {"name": "s", "hidden": 3},
-        "seed": 7,
-        "evaluate": {"views": ["text"]},
-    }
-
-
-def test_a_name_given_by_override_may_be_followed_by_parameters(write):
-    overrides = [
-        "weighting=population",
-        "weighting.weights=0.5",
-        "distill=[kl]",
-        "distill.0.ramp=3",
-    ]
-    assert load_raw([write("a.yaml", "seed: 1")], overrides).values == {
-        "seed": 1,
-        "weighting": {"name": "population", "weights": 0.5},
-        "distill": [{"name": "kl", "ramp": 3}],
-    }
-
-
-@pytest.mark.parametrize(
-    ("override", "message"),
-    [
-        ("distill.2.weight=1", "expected an index below 1, got '2'"),
-        ("distill.first=1", "expected an index below 1, got 'first'"),
-        ("seed.x=1", "override 'seed.x': 'seed' is 1, not a mapping"),
-        ("evaluate.views.0.x=1", "override 'evaluate.views.0.x': '0' is 'text', not a mapping"),
-    ],
-)
-def test_overrides_that_lead_nowhere(write, override, message):
-    text = "seed: 1\ndistill: [{name: kl}]\nevaluate: {views: [text]}"
-    with pytest.raises(ConfigError, match=message):
-        load_raw([write("a.yaml", text)], [override])
-
-
-def test_set_path_makes_what_is_missing():
-    values: dict = {"train": None}
-    set_path(values, "train.lr", 1)
-    set_path(values, "evaluate.batch_size", 2)
-    assert values == {"train": {"lr": 1}, "evaluate": {"batch_size": 2}}
 
 
 # Interpolation

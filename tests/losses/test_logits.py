@@ -2,57 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from math import exp, log, sqrt
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from torch import Tensor
+from logit_losses import EVERY, TEMPERED, Row, distil, kl, softmax
 
 from msdkit.errors import ConfigError
-from msdkit.functional import decoupled_kl, pearson_distance, softmax_kl, unit_deviations
+from msdkit.functional import decoupled_kl, softmax_kl
 from msdkit.registry import LOSSES
 from msdkit.types import TASKS, ModelOutput
-
-Row = list[float]
-SINGLE = ["kl", "kl_standardized", "jsd", "reverse_kl", "dkd", "dist", "mse_logits", "kd"]
-EVERY = [*SINGLE, "sigmoid_kl"]
-TEMPERED = [n for n in EVERY if n != "mse_logits"]
-
-
-def distil(
-    node: dict | str, student: Tensor, teacher: Tensor, labels: Tensor | None = None
-) -> Tensor:
-    labels = torch.zeros(len(student), dtype=torch.long) if labels is None else labels
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Dist: a batch of one")
-        return LOSSES.build(node)(ModelOutput(student), ModelOutput(teacher), labels)
-
-
-@pytest.fixture
-def seeded() -> tuple[Tensor, Tensor, Tensor]:
-    """Student, teacher, labels."""
-    torch.manual_seed(0)
-    student = torch.randn(8, 10, dtype=torch.float64) * 2
-    teacher = torch.randn(8, 10, dtype=torch.float64) * 3
-    return student, teacher, torch.randint(0, 10, (8,))
-
-
-# --- values -------------------------------------------------------------------------------------
-
-
-def softmax(row: Row) -> Row:
-    top = max(row)
-    parts = [exp(x - top) for x in row]
-    return [p / sum(parts) for p in parts]
-
-
-def kl(p: Row, q: Row) -> float:
-    return sum(a * log(a / b) for a, b in zip(p, q, strict=True))
 
 
 def bernoulli(t: Row, s: Row) -> float:
@@ -184,7 +145,7 @@ def test_kd_is_the_divergence_that_fits_the_task(seeded):
         LOSSES.build("kd", task="ranking")
 
 
-# --- dkd ----------------------------------------------------------------------------------------
+# Decoupled KL
 
 
 def decoupled_loop(t: Row, s: Row, label: int) -> tuple[float, float]:
@@ -234,172 +195,6 @@ def test_dkd_needs_labels(seeded):
     student, teacher, _ = seeded
     with pytest.raises(ConfigError, match=r"loss 'dkd' needs labels \[B\]"):
         LOSSES.build("dkd")(ModelOutput(student), ModelOutput(teacher), None)
-
-
-# --- properties ---------------------------------------------------------------------------------
-
-quarters = st.integers(-120, 120).map(lambda n: n / 4)  # exact, and never all but equal
-
-
-@st.composite
-def batches(draw: st.DrawFn) -> tuple[Tensor, Tensor, Tensor]:
-    """Student and teacher `[B, C]`, labels."""
-    b, c = draw(st.integers(1, 4)), draw(st.integers(2, 6))
-
-    def numbers(element: st.SearchStrategy, size: int) -> list:
-        return draw(st.lists(element, min_size=size, max_size=size))
-
-    student, teacher = (
-        torch.tensor(numbers(quarters, b * c), dtype=torch.float64).view(b, c) for _ in range(2)
-    )
-    return student, teacher, torch.tensor(numbers(st.integers(0, c - 1), b))
-
-
-few = settings(deadline=None, max_examples=40, derandomize=True)
-close = {"rtol": 1e-8, "atol": 1e-8}
-
-
-@few
-@given(batches(), st.sampled_from(EVERY))
-def test_divergences_are_not_negative_and_zero_at_the_teacher(batch, name):
-    student, teacher, labels = batch
-    assert LOSSES.get(name).divergence
-    assert distil(name, student, teacher, labels).min() >= -1e-12
-    assert distil(name, teacher, teacher, labels).abs().max() <= 1e-12
-
-
-@few
-@given(batches(), quarters, st.sampled_from([n for n in SINGLE if n != "mse_logits"]))
-def test_a_softmax_ignores_a_shift(batch, shift, name):
-    student, teacher, labels = batch
-    shifted = distil(name, student + shift, teacher - shift, labels)
-    torch.testing.assert_close(shifted, distil(name, student, teacher, labels), **close)
-
-
-@few
-@given(batches(), st.sampled_from([n for n in EVERY if n != "dkd"]))
-def test_the_order_of_classes_and_examples_is_free(batch, name):
-    student, teacher, labels = batch
-    value = distil(name, student, teacher, labels)
-    torch.testing.assert_close(distil(name, student.flip(1), teacher.flip(1)), value, **close)
-    torch.testing.assert_close(
-        distil(name, student.flip(0), teacher.flip(0)), value.flip(0), **close
-    )
-
-
-@few
-@given(batches(), st.sampled_from([0.25, 3.0, 1000.0]), quarters)
-def test_kl_standardized_ignores_scale_and_shift(batch, scale, shift):
-    student, teacher, _ = batch
-    value = distil("kl_standardized", student, teacher)
-    for changed in (
-        distil("kl_standardized", scale * student + shift, teacher),
-        distil("kl_standardized", student, scale * teacher + shift),
-    ):
-        torch.testing.assert_close(changed, value, **close)
-
-
-@few
-@given(batches(), st.sampled_from([0.25, 3.0]), quarters, st.sampled_from([0, 1]))
-def test_pearsons_distance_ignores_scale_and_shift(batch, scale, shift, dim):
-    """So `dist` compares probabilities up to a line, per example and per class."""
-    first, second, _ = batch
-    value = pearson_distance(first, second, dim)
-    torch.testing.assert_close(pearson_distance(scale * first + shift, second, dim), value, **close)
-    turned = pearson_distance(-first, second, dim)
-    both = (unit_deviations(first, dim).square().sum(dim) > 0.5) & (
-        unit_deviations(second, dim).square().sum(dim) > 0.5
-    )
-    torch.testing.assert_close((turned + value)[both], torch.full_like(value[both], 2.0), **close)
-
-
-@few
-@given(batches(), st.sampled_from([1.0, 4.0]))
-def test_jsd_is_symmetric_and_bounded(batch, temperature):
-    student, teacher, _ = batch
-    node = {"name": "jsd", "temperature": temperature}
-    value = distil(node, student, teacher)
-    torch.testing.assert_close(distil(node, teacher, student), value, **close)
-    assert value.max() <= temperature**2 * log(2) + 1e-12
-    far = torch.tensor([[1000.0, 0.0]])
-    assert distil(node, far, -far).item() == pytest.approx(temperature**2 * log(2))
-
-
-# --- robustness ---------------------------------------------------------------------------------
-
-
-def extremes() -> Tensor:
-    """Every pattern of ±100 over three classes, and constants."""
-    signs = torch.cartesian_prod(*[torch.tensor([-100.0, 100.0])] * 3)
-    return torch.cat([signs, torch.zeros(1, 3), torch.full((1, 3), 0.1)])
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("name", EVERY)
-def test_finite_at_extreme_logits(name, dtype):
-    rows = extremes().to(dtype)
-    n = len(rows)
-    student = rows.repeat_interleave(n, 0).requires_grad_()
-    teacher = rows.repeat(n, 1).requires_grad_()
-    value = distil(name, student, teacher, torch.arange(n * n) % 2)  # class 2 is missing
-    assert value.dtype == torch.float32
-    assert value.isfinite().all()
-    value.sum().backward()
-    assert student.grad.isfinite().all()
-    assert student.grad.abs().max() < 1e4
-    assert teacher.grad is None
-
-
-@pytest.mark.parametrize("name", EVERY)
-def test_one_example(name):
-    student = torch.tensor([[1.0, -2.0, 0.5]], requires_grad=True)
-    value = distil(name, student, torch.tensor([[0.0, 3.0, 1.0]]), torch.tensor([1]))
-    assert value.shape == (1,)
-    value.sum().backward()
-    assert student.grad.isfinite().all()
-    assert student.grad.abs().sum() > 0
-
-
-def test_dist_of_one_example_has_its_row_and_warns_once():
-    student, teacher = torch.tensor([[1.0, -2.0, 0.5]]), torch.tensor([[0.0, 3.0, 1.0]])
-    outputs = ModelOutput(student), ModelOutput(teacher)
-    loss = LOSSES.build("dist")
-    with pytest.warns(UserWarning, match="Dist: a batch of one has no columns; their term is 0"):
-        value = loss(*outputs, torch.tensor([0]))
-    r = np.corrcoef(student.softmax(1)[0], teacher.softmax(1)[0])[0, 1]
-    assert value.item() == pytest.approx(1 - r, abs=1e-6)
-    assert loss(*outputs, torch.tensor([0])).item() == value.item()  # a warning would be an error
-
-
-@pytest.mark.parametrize("constant", [0.0, 0.1, 100.0])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
-def test_constant_logits_have_no_direction(constant, dtype):
-    flat = torch.full((2, 10), constant, dtype=dtype)
-    assert unit_deviations(flat).abs().max() < 1e-4
-    for name in ("kl_standardized", "dist"):
-        student = flat.clone().requires_grad_()
-        teacher = torch.arange(20, dtype=dtype).view(2, 10) % 7
-        distil(name, student, teacher).sum().backward()
-        assert student.grad.isfinite().all()
-        assert 0 < student.grad.abs().max() < 100
-
-
-@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # torch's forward mode
-@pytest.mark.parametrize("name", EVERY)
-def test_gradients_by_differences(seeded, name):
-    student, teacher, labels = (x[:3] for x in seeded)
-
-    def of(z: Tensor) -> Tensor:
-        return distil(name, z, teacher, labels)
-
-    assert torch.autograd.gradcheck(of, (student.requires_grad_(),), check_forward_ad=True)
-
-
-def test_half_precision_is_summed_in_single():
-    far = torch.tensor([[100.0, -100.0]], dtype=torch.float16)
-    for name, expected in (("kl", 200), ("reverse_kl", 200), ("sigmoid_kl", 200), ("jsd", log(2))):
-        assert distil(name, far, -far).dtype == torch.float32
-        assert distil(name, far, -far).item() == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("name", TEMPERED)

@@ -16,11 +16,6 @@ MODALITIES = {"text": Modality("tokens", 11), "image": Modality("features", 3)}
 VIEWS = default_views(MODALITIES)
 
 
-@pytest.fixture(autouse=True)
-def _seed():
-    torch.manual_seed(0)
-
-
 def small(modalities=MODALITIES, masking=None, **params):
     params = {"hidden": 8, "heads": 2, "layers": 2, "max_length": 6, "dropout": 0.0} | params
     return FusionTransformer(modalities, 3, masking, **params)

@@ -30,8 +30,7 @@ VISION = {**LAYER, "image_size": 16, "patch_size": 4}
 
 
 @pytest.fixture(autouse=True)
-def _seed():
-    torch.manual_seed(0)
+def _silent():
     logging.getLogger("transformers").setLevel(logging.ERROR)
 
 

@@ -21,11 +21,6 @@ SPECIAL = {"cls_token_id": 41, "sep_token_id": 42, "mask_token_id": 43}
 SIZE = {"layers": 2, "hidden": 8, "heads": 2, "vocab_size": 50, "max_positions": 16}
 
 
-@pytest.fixture(autouse=True)
-def _seed():
-    torch.manual_seed(0)
-
-
 def model(masking=None, **params):
     built = Uniter(MODALITIES, 3, masking, **{**SIZE, **SPECIAL} | params).eval()
     with torch.no_grad():

@@ -31,11 +31,6 @@ CONFIG = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _seed():
-    torch.manual_seed(0)
-
-
 def batch():
     values = torch.randint(1, 40, (3, 5))
     text_mask = torch.arange(5) < torch.tensor([[5], [2], [0]])

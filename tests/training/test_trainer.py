@@ -1,9 +1,8 @@
-"""The training loop: order, accumulation, precision, losses that are not finite, early stopping."""
+"""The training loop: order, accumulation, precision, the best checkpoint, early stopping."""
 
 from __future__ import annotations
 
 import math
-import traceback
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,25 +11,11 @@ import pytest
 import torch
 import toy
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from msdkit.data.loader import epoch_order
-from msdkit.errors import ConfigError, TrainingError
+from msdkit.errors import ConfigError
 from msdkit.runs.runner import run
-from msdkit.training.logs import RunningMeans
 from msdkit.training.trainer import Trainer
-from msdkit.training.watch import FiniteCheck
-from msdkit.types import StepOutput
-
-
-def test_the_order_is_a_function_of_seed_and_epoch() -> None:
-    torch.manual_seed(0)
-    first = epoch_order(50, seed=3, epoch=2)
-    torch.manual_seed(1)
-    assert torch.equal(epoch_order(50, seed=3, epoch=2), first)
-    assert sorted(first.tolist()) == list(range(50))
-    orders = [epoch_order(50, s, e).tolist() for s in range(4) for e in range(4)]
-    assert len({tuple(order) for order in orders}) == 16
 
 
 def test_every_epoch_reads_every_example_once(tmp_path: Path, own_cache: Path) -> None:
@@ -118,28 +103,6 @@ def test_fp16_needs_a_gpu(tmp_path: Path, own_cache: Path) -> None:
         made.trainer()
 
 
-def test_a_loss_that_is_not_finite_names_its_cause(
-    tmp_path: Path, own_cache: Path, toy_teacher: Path
-) -> None:
-    config = toy.configured(
-        tmp_path / "x.yaml",
-        toy.DISTILLED,
-        teacher={"run": str(toy_teacher)},
-        distill=[{"name": "kl"}, {"name": "toy_nan", "ids": ["train-3", "train-9"], "after": 9}],
-        train={"batch_size": 20},
-    )
-    with pytest.raises(TrainingError, match=r"^step 4: the loss is nan") as error:
-        run(config)
-    message = str(error.value)
-    assert "'toy_nan': nan" in message
-    assert "'kl': 0" in message
-    named = message.partition("examples: ")[2].split(", ")
-    assert named
-    assert set(named) <= {"train-3", "train-9"}
-    assert (tmp_path / "x" / "last" / "state.safetensors").exists()
-    assert not (tmp_path / "x" / "results.json").exists()
-
-
 def train_with_scores(
     tmp_path: Path, scores: list[float], name: str = "x", **train: Any
 ) -> Trainer:
@@ -174,112 +137,6 @@ def test_a_metric_that_is_no_number_never_beats_one(tmp_path: Path, own_cache: P
     assert trainer.bad == 2
     train_with_scores(tmp_path, [nan, nan], "never")
     assert (tmp_path / "never" / "best" / "model.safetensors").exists()
-
-
-def test_what_is_logged(tmp_path: Path, own_cache: Path, toy_teacher: Path) -> None:
-    train = {"log_every": 2, "evaluate_every": 4, "warmup": 0.0}
-    run(
-        toy.configured(
-            tmp_path / "x.yaml", toy.DISTILLED, teacher={"run": str(toy_teacher)}, train=train
-        )
-    )
-    lines = toy.rows(tmp_path / "x" / "metrics.jsonl")
-    trained = [row for row in lines if row["split"] == "train"]
-    assert [row["step"] for row in trained] == [2, 4, 6, 8, 10]
-    assert [row["step"] for row in lines if row["split"] == "val"] == [4, 8, 10]
-    assert [row["lr"] for row in trained] == pytest.approx(
-        [0.003 * x for x in (0.95, 0.75, 0.55, 0.35, 0.15)]  # of two steps each
-    )
-    for row in trained:
-        views = ("multimodal", "text", "image")
-        distilled = sum(row[f"distill/kl/{v}"] for v in views)
-        assert row["weight/multimodal"] == 1
-        assert row["task"] < row["loss"] <= row["task"] + distilled
-        assert row["examples_per_second"] > 0
-        assert row["grad_norm"] > 0
-    for row in lines:
-        if row["split"] == "val":
-            assert {"multimodal/accuracy", "text/accuracy", "image/macro_f1"} <= set(row)
-
-
-# What waits for an accelerator
-
-
-def output_of(loss: float, bad: int | None = None) -> StepOutput:
-    task, distill = torch.full((4,), loss), torch.zeros(4, 2)
-    if bad is not None:
-        distill[bad, 1] = math.inf
-    total = (task + distill.sum(1)).mean().requires_grad_()
-    return StepOutput(total, task, distill, torch.ones(4, 2), {"kl": distill}, {})
-
-
-def test_an_accelerator_is_asked_once_for_many_steps() -> None:
-    watch = FiniteCheck(torch.device("cuda"))
-    ids = [["a", "b", "c", "d"], ["e", "f", "g", "h"]]
-    for step in range(1, 9):
-        output = output_of(1.0, bad=2 if step in (4, 6) else None)
-        watch.loss(step, output, 1.0, ids[step % 2])
-        watch.gradient(step, torch.tensor(math.nan if step > 4 else 1.0), ids[0])
-    with pytest.raises(TrainingError, match=r"^step 4: the loss is inf .* examples: c$"):
-        watch.look()
-    watch.look()  # what was told is forgotten
-
-
-def test_a_gradient_that_is_not_finite_is_named() -> None:
-    watch = FiniteCheck(torch.device("cpu"))
-    watch.loss(3, output_of(1.0), 1.0, ["a"])
-    with pytest.raises(TrainingError, match=r"^step 3: the gradient is inf .* examples: a, b$"):
-        watch.gradient(3, torch.tensor(math.inf), ["a", "b"])
-
-
-class Asked(TorchDispatchMode):
-    """Notes from where in msdkit a tensor's value is asked for."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.places: set[str] = set()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func in (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default):
-            frames = [f.filename for f in traceback.extract_stack() if "/msdkit/" in f.filename]
-            self.places.add(Path(frames[-1]).name)
-        return func(*args, **(kwargs or {}))
-
-
-def test_a_step_asks_an_accelerator_for_nothing(
-    tmp_path: Path, own_cache: Path, toy_teacher: Path
-) -> None:
-    made = toy.experiment(tmp_path / "x.yaml", toy.DISTILLED, teacher={"run": str(toy_teacher)})
-    trainer = made.trainer()
-    trainer.watch.at_once = False  # as on an accelerator
-    parts = next(trainer.batches.after(0))
-    with Asked() as asked:
-        loss = trainer.train_step(parts)
-    assert asked.places <= {"transformer.py"}  # which asks on a CPU alone
-    assert isinstance(loss, Tensor)
-    with Asked() as asked:
-        trainer.watch.look()
-    assert asked.places == {"watch.py"}
-
-
-def test_means_of_views_are_over_the_steps_that_drew_them() -> None:
-    window, views = RunningMeans(), ["multimodal", "text", "image"]
-    for step, (drawn, loss) in enumerate([(1, 4.0), (1, 6.0), (2, 8.0), (1, 2.0)]):
-        losses = torch.tensor([1.0, 0.0, 0.0])
-        losses[drawn] = loss
-        window.add("steps", 1.0)
-        window.add("examples", 2.0)
-        window.add("seconds", 0.5)
-        window.add("drawn", torch.tensor([1.0, float(drawn == 1), float(drawn == 2)]))
-        window.add("distill/kl", losses)
-        window.add("weight", torch.tensor([1.0, 0.25, 0.5]))
-        window.add("loss", torch.tensor(float(step)))
-    assert window.means(views) == {
-        **{"distill/kl/multimodal": 1.0, "distill/kl/text": 4.0, "distill/kl/image": 8.0},
-        **{"weight/multimodal": 1.0, "weight/text": 0.25, "weight/image": 0.5},
-        **{"loss": 1.5, "examples_per_second": 4.0},
-    }
-    assert window.sums == {}
 
 
 # Keys that make training faster
