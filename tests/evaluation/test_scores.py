@@ -1,8 +1,7 @@
-"""Predictions per view, and how they are written down."""
+"""Predictions per view, their scores, and how far two models agree."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -13,12 +12,11 @@ from msdkit.data.inputs import ModelInputs
 from msdkit.data.raw import RawSplit
 from msdkit.data.split import Split
 from msdkit.evaluation.scores import agreement, predict, score
-from msdkit.runs.predictions import PredictionRows, class_names, readable, write_predictions
 from msdkit.runs.saved_model import load
 from msdkit.types import default_views
 
 VIEWS = default_views(["text", "image"])
-NAMES = ["a", "b", "c"]
+
 LOGITS = torch.tensor([[2.0, 1.0, -1.0], [-1.0, -2.0, -3.0], [0.5, 0.0, 3.0]])
 
 
@@ -60,12 +58,6 @@ def test_agreement() -> None:
     assert agreement(LOGITS, other, "multi_label") == pytest.approx(8 / 9)
 
 
-def test_answers() -> None:
-    assert class_names(LOGITS, "single_label", NAMES) == ["a", "a", "c"]
-    assert class_names(LOGITS, "soft_target", NAMES) == ["a", "a", "c"]
-    assert class_names(LOGITS, "multi_label", NAMES) == [["a", "b"], [], ["a", "c"]]
-
-
 def test_agreement_on_numbers_is_a_correlation() -> None:
     """Of each target, so that one of a large mean or unit does not hide another."""
     mine = torch.tensor([[1.0, 1e4 + 1], [2.0, 1e4 + 2], [3.0, 1e4 + 3]])
@@ -73,39 +65,3 @@ def test_agreement_on_numbers_is_a_correlation() -> None:
     assert agreement(mine, theirs, "regression") == pytest.approx((0.5 - 1) / 2)
     assert agreement(mine, mine, "regression") == pytest.approx(1)
     assert agreement(torch.ones(3, 1), mine[:, :1], "regression") == 0
-
-
-def test_numbers_as_answers(tmp_path: Path) -> None:
-    logits = torch.tensor([[0.1, -2e7], [1e-9, 3.0]])
-    predicted = [{"a": 0.1, "b": -2e7}, {"a": 1e-9, "b": 3.0}]
-    assert class_names(logits, "regression", NAMES[:2]) == predicted
-    rows = PredictionRows(["x", "y"], {"text": logits}, "regression", NAMES[:2])
-    assert rows[1] == {"id": "y", "prediction": predicted[1], "values": {"text": [1e-9, 3.0]}}
-    drawn = torch.randn(20, 1)
-    read = PredictionRows(["x"] * 20, {"text": drawn}, "regression", ["a"])
-    assert torch.equal(torch.tensor([row["values"]["text"] for row in read]), drawn)
-    assert readable(torch.tensor([0.0, 0.3]), "regression", NAMES[:2]) == {"a": 0.0, "b": 0.3}
-
-
-def test_rows_predict_by_the_multimodal_view() -> None:
-    both = PredictionRows(
-        ["x"], {"text": -LOGITS[:1], "multimodal": LOGITS[:1]}, "single_label", NAMES
-    )
-    assert both[0]["prediction"] == "a"
-    (alone,) = PredictionRows(["x"], {"text": -LOGITS[:1]}, "single_label", NAMES)
-    assert alone["prediction"] == "c"
-    shares = LOGITS[0].softmax(0).tolist()
-    assert both[0]["probabilities"]["multimodal"] == pytest.approx(shares, abs=1e-6)
-
-
-def test_labels_as_a_person_writes_them(split: Split, tmp_path: Path) -> None:
-    assert readable(torch.tensor(2), "single_label", NAMES) == "c"
-    assert readable(torch.tensor([1.0, 0, 1]), "multi_label", NAMES) == ["a", "c"]
-    assert readable(torch.tensor([0, 0.3, 1]), "soft_target", NAMES) == {"b": 0.3, "c": 1.0}
-    logits = {"multimodal": torch.randn(10, 3)}
-    write_predictions(tmp_path / "p.jsonl", split, logits, "single_label", NAMES)
-    lines = [json.loads(line) for line in (tmp_path / "p.jsonl").read_text().splitlines()]
-    assert [NAMES.index(line["label"]) for line in lines] == split.labels.tolist()  # type: ignore[union-attr]
-    split.labels = None
-    write_predictions(tmp_path / "p.jsonl", split, logits, "single_label", NAMES)
-    assert '"label": null' in (tmp_path / "p.jsonl").read_text()

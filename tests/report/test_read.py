@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 import toy
 from plugins import plugins_forgotten
 
@@ -19,7 +18,6 @@ from msdkit.functional import probabilities
 from msdkit.report import page
 from msdkit.report.read import read
 from msdkit.runs import runner as runs
-from msdkit.runs.predictions import read_predictions
 from msdkit.runs.saved_model import load
 from msdkit.studies.summary import summarise
 
@@ -196,34 +194,6 @@ def test_what_is_refused(studied: Path, tmp_path: Path) -> None:
     (tmp_path / "compare.json").write_text(json.dumps(old), encoding="utf-8")
     with pytest.raises(DataError, match=r"`msdkit compare` writes it anew"):
         read([tmp_path])
-
-
-@pytest.mark.parametrize(
-    ("task", "key", "labels"),
-    [
-        ("multi_label", "probabilities", [["a"], ["a", "b"]]),
-        ("soft_target", "probabilities", [{"a": 0.3}, {}]),
-        ("regression", "values", [{"a": 1.5, "b": -2.0}, {"a": 0.0, "b": 7.0}]),
-    ],
-)
-def test_predictions_of_every_task(tmp_path: Path, task: Any, key: str, labels: Any) -> None:
-    answers = [[0.25, 1.0], [0.0, 0.5]]
-    rows = [
-        {"id": f"x{i}", key: {"text": row, "multimodal": row}, "label": label}
-        for i, (row, label) in enumerate(zip(answers, labels, strict=True))
-    ]
-    path = tmp_path / "predictions.jsonl"
-    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    found = read_predictions(tmp_path, task, ["a", "b"])
-    assert found.ids == ["x0", "x1"]
-    assert list(found.logits) == ["multimodal", "text"]
-    again = probabilities(task, found.logits["text"])
-    assert again.numpy() == pytest.approx(np.array(answers), abs=1e-6)
-    expected = {"multi_label": [[1, 0], [1, 1]], "soft_target": [[0.3, 0], [0, 0]]}
-    expected["regression"] = [[1.5, -2], [0, 7]]
-    assert torch.allclose(found.labels.float(), torch.tensor(expected[task]).float())
-    path.write_text(json.dumps({**rows[0], "label": None}), encoding="utf-8")
-    assert read_predictions(tmp_path, task, ["a", "b"]).labels is None
 
 
 def test_the_command_writes_the_page(

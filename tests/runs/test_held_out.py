@@ -1,18 +1,15 @@
-"""Examples set aside from training for learned weights, and the log of the weights."""
+"""Examples set aside from training, for what learns from them."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 import toy
 
 from msdkit.errors import ConfigError
 from msdkit.runs.runner import run
-from msdkit.training.logs import BINS, WeightLog
 
 PLUGIN = '''
 """A weighting that learns nothing but remembers whom it saw."""
@@ -164,50 +161,6 @@ def test_learned_weights_move(tmp_path: Path, own_cache: Path, toy_teacher: Path
     moved = [abs(last[f"weight/{v}"] - 0.5) for v in ("multimodal", "text", "image")]
     assert first["split"] == last["split"] == "train"
     assert max(moved) > 0.01
-
-
-def test_the_log_of_weights(tmp_path: Path) -> None:
-    log = WeightLog(tmp_path / "weights.jsonl", ["multimodal", "text"], ["a", "b"])
-    weights = torch.tensor([[1.0, 0.0], [1.0, 0.52], [1.0, 0.07], [3.0, 1.0]])
-    log.add(weights[:2], torch.tensor([0, 1]))
-    log.add(weights[2:], torch.tensor([1, 1]))
-    log.write(step=4, epoch=1.0, split="train")
-    rows = {(r["view"], r["label"]): r for r in toy.rows(tmp_path / "weights.jsonl")}
-    assert set(rows) == {(v, c) for v in ("multimodal", "text") for c in ("all", "a", "b")}
-    found = rows["text", "b"]
-    values = torch.tensor([0.52, 0.07, 1.0])
-    assert found["count"] == 3
-    assert found["mean"] == pytest.approx(values.mean().item())
-    assert found["sd"] == pytest.approx(values.std(correction=0).item())
-    assert len(found["histogram"]) == BINS + 1
-    assert {i: n for i, n in enumerate(found["histogram"]) if n} == {1: 1, 10: 1, BINS: 1}
-    assert rows["multimodal", "all"]["histogram"][BINS] == 4
-    assert rows["text", "a"]["histogram"][0] == 1
-    log.write(step=8)
-    assert len(toy.rows(tmp_path / "weights.jsonl")) == 6  # nothing was added since
-
-
-def test_an_example_counts_for_each_class_of_its_label(tmp_path: Path) -> None:
-    log = WeightLog(tmp_path / "weights.jsonl", ["multimodal"], ["a", "b", "c"])
-    log.add(torch.tensor([[0.2], [0.4]]), torch.tensor([[1.0, 1.0, 0.0], [0.0, 0.3, 0.0]]))
-    log.write(step=1)
-    rows = {r["label"]: r for r in toy.rows(tmp_path / "weights.jsonl")}
-    assert {name: r["count"] for name, r in rows.items()} == {"all": 2, "a": 1, "b": 2}
-    assert rows["b"]["mean"] == pytest.approx(0.3)
-
-
-def test_how_the_teacher_was_trained_is_told(
-    tmp_path: Path, own_cache: Path, toy_teacher: Path
-) -> None:
-    dropped = {**toy.TRAIN, "epochs": 1, "modality_dropout": {"text": 0.2, "image": 0.0}}
-    run(toy.configured(tmp_path / "t.yaml", toy.PLAIN, train=dropped))
-    found = []
-    for i, folder in enumerate((toy_teacher, tmp_path / "t")):
-        config = toy.configured(tmp_path / f"{i}.yaml", toy.DISTILLED, teacher={"run": str(folder)})
-        run(config)
-        found += json.loads((tmp_path / str(i) / "results.json").read_text())["teachers"]
-    assert "trained for 2 epochs, without modality dropout, seed 0" in found[0]
-    assert "trained for 1 epochs, modality dropout text 0.2, seed 0" in found[1]
 
 
 def test_losses_are_told_how_many_examples_train(

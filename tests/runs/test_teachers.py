@@ -186,3 +186,17 @@ def test_many_classes_that_differ_are_not_all_listed() -> None:
         "'answer7' here"
     )
     assert teachers._unlike(names[:30], names[:31]).endswith("is none there and 'answer30' here")
+
+
+def test_how_the_teacher_was_trained_is_told(
+    tmp_path: Path, own_cache: Path, toy_teacher: Path
+) -> None:
+    dropped = {**toy.TRAIN, "epochs": 1, "modality_dropout": {"text": 0.2, "image": 0.0}}
+    run(toy.configured(tmp_path / "t.yaml", toy.PLAIN, train=dropped))
+    found = []
+    for i, folder in enumerate((toy_teacher, tmp_path / "t")):
+        config = toy.configured(tmp_path / f"{i}.yaml", toy.DISTILLED, teacher={"run": str(folder)})
+        run(config)
+        found += json.loads((tmp_path / str(i) / "results.json").read_text())["teachers"]
+    assert "trained for 2 epochs, without modality dropout, seed 0" in found[0]
+    assert "trained for 1 epochs, modality dropout text 0.2, seed 0" in found[1]

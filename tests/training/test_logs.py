@@ -1,4 +1,4 @@
-"""What training logs, and the means of its windows."""
+"""What training logs: means over windows of steps, and weights by label."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 import toy
 
 from msdkit.runs.runner import run
-from msdkit.training.logs import RunningMeans
+from msdkit.training.logs import BINS, RunningMeans, WeightLog
 
 
 def test_what_is_logged(tmp_path: Path, own_cache: Path, toy_teacher: Path) -> None:
@@ -56,3 +56,33 @@ def test_means_of_views_are_over_the_steps_that_drew_them() -> None:
         **{"loss": 1.5, "examples_per_second": 4.0},
     }
     assert window.sums == {}
+
+
+def test_the_log_of_weights(tmp_path: Path) -> None:
+    log = WeightLog(tmp_path / "weights.jsonl", ["multimodal", "text"], ["a", "b"])
+    weights = torch.tensor([[1.0, 0.0], [1.0, 0.52], [1.0, 0.07], [3.0, 1.0]])
+    log.add(weights[:2], torch.tensor([0, 1]))
+    log.add(weights[2:], torch.tensor([1, 1]))
+    log.write(step=4, epoch=1.0, split="train")
+    rows = {(r["view"], r["label"]): r for r in toy.rows(tmp_path / "weights.jsonl")}
+    assert set(rows) == {(v, c) for v in ("multimodal", "text") for c in ("all", "a", "b")}
+    found = rows["text", "b"]
+    values = torch.tensor([0.52, 0.07, 1.0])
+    assert found["count"] == 3
+    assert found["mean"] == pytest.approx(values.mean().item())
+    assert found["sd"] == pytest.approx(values.std(correction=0).item())
+    assert len(found["histogram"]) == BINS + 1
+    assert {i: n for i, n in enumerate(found["histogram"]) if n} == {1: 1, 10: 1, BINS: 1}
+    assert rows["multimodal", "all"]["histogram"][BINS] == 4
+    assert rows["text", "a"]["histogram"][0] == 1
+    log.write(step=8)
+    assert len(toy.rows(tmp_path / "weights.jsonl")) == 6  # nothing was added since
+
+
+def test_an_example_counts_for_each_class_of_its_label(tmp_path: Path) -> None:
+    log = WeightLog(tmp_path / "weights.jsonl", ["multimodal"], ["a", "b", "c"])
+    log.add(torch.tensor([[0.2], [0.4]]), torch.tensor([[1.0, 1.0, 0.0], [0.0, 0.3, 0.0]]))
+    log.write(step=1)
+    rows = {r["label"]: r for r in toy.rows(tmp_path / "weights.jsonl")}
+    assert {name: r["count"] for name, r in rows.items()} == {"all": 2, "a": 1, "b": 2}
+    assert rows["b"]["mean"] == pytest.approx(0.3)

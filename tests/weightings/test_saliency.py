@@ -1,4 +1,4 @@
-"""Weights against loops by hand: saliency and constants."""
+"""Saliency weights against loops by hand."""
 
 from __future__ import annotations
 
@@ -169,54 +169,3 @@ def test_saliency_misses_a_view():
     logits = {k: v for k, v in answers(THREE).items() if k != "without_text"}
     with pytest.raises(ConfigError, match=r"needs the teacher's view of \['audio', 'image'\]"):
         WEIGHTINGS.build("saliency")(given(THREE, teacher_logits=logits))
-
-
-def test_population_by_hand():
-    inputs = given(TWO)
-    assert WEIGHTINGS.build("population")(inputs).tolist() == [[1.0] * 3] * N
-    half = WEIGHTINGS.build({"name": "population", "weights": 0.5})
-    assert half(inputs).tolist() == [[0.5] * 3] * N
-    each = {"image": 0.2, "multimodal": 1.0, "text": 0.0}
-    weighting = WEIGHTINGS.build({"name": "population", "weights": each})
-    assert weighting(inputs).tolist() == [[1.0, 0.0, 0.2]] * N
-
-
-@pytest.mark.parametrize(
-    ("weights", "message"),
-    [
-        ({"multimodal": 1.0}, r"weights: no weight for the distilled view\(s\) image, text"),
-        ({"txt": 1.0}, "weights.txt: 'txt' is not a distilled view. Did you mean 'text'?"),
-        ({"text": -1.0}, "weights: expected"),
-        (-1.0, "weights: expected"),
-    ],
-)
-def test_population_refuses(weights, message):
-    with pytest.raises(ConfigError, match=message):
-        WEIGHTINGS.build({"name": "population", "weights": weights})(given(TWO))
-
-
-SEARCH = {"name": "population", "search": [0.5, {"multimodal": 1.0, "text": 0.0, "image": 2.0}]}
-
-
-def test_a_search_is_checked_and_left_to_the_run():
-    weighting = WEIGHTINGS.build(SEARCH)
-    names = ["multimodal", *TWO]
-    weighting.validate(names)
-    with pytest.raises(ConfigError, match=r"search.1: no weight for the distilled view\(s\) audio"):
-        weighting.validate([*names, "audio"])
-    with pytest.raises(ConfigError, match="search is resolved by msdkit run"):
-        weighting(given(TWO))
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"weights": 1.0}, "weights and search are both given"),
-        ({"search": []}, "the list is empty"),
-        ({"search": [-1.0]}, "search: expected|search.0: expected"),
-        ({"search": ["much"]}, "search: expected|search.0: expected"),
-    ],
-)
-def test_a_search_refuses(changes, message):
-    with pytest.raises(ConfigError, match=message):
-        WEIGHTINGS.build({**SEARCH, **changes})
