@@ -7,9 +7,10 @@ import types
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from functools import cache
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from msdkit.errors import ConfigError, listing, suggest
+from msdkit.groups import group_of, resolved
 
 TORCH = "torch.nn.modules.module.Module"
 Problem = tuple[str, str]  # (path below the node, message)
@@ -24,18 +25,17 @@ def config_parameters(cls: type) -> dict[str, inspect.Parameter]:
     # refuses it later: it declares nothing
     if f"{owner.__module__}.{owner.__name__}" in ("builtins.object", TORCH):
         return {}
-    try:
-        hints = get_type_hints(init, include_extras=True)
-    except NameError as error:
-        raise ConfigError(
-            f"{cls.__module__}.{cls.__qualname__}: {error}; annotations of a plugin's parameters "
-            "must be importable when it is, not under TYPE_CHECKING alone"
-        ) from error
-    return {
-        name: p.replace(annotation=hints.get(name, Any))
-        for name, p in inspect.signature(cls).parameters.items()
-        if p.kind is p.KEYWORD_ONLY or p.kind is p.VAR_KEYWORD
-    }
+    where = f"{cls.__module__}.{cls.__qualname__}"
+    hints, parameters = resolved(init, where), {}
+    for name, p in inspect.signature(cls).parameters.items():
+        if p.kind is p.KEYWORD_ONLY or p.kind is p.VAR_KEYWORD:
+            usual = Any if p.annotation is p.empty else p.annotation  # of a group's key
+            parameters[name] = p.replace(annotation=hints.get(name, usual))
+            if group_of(parameters[name].annotation):
+                raise ConfigError(
+                    f"{where}: the group '{name}' needs `@grouped` on the constructor"
+                )
+    return parameters
 
 
 @cache

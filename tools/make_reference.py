@@ -18,6 +18,7 @@ from make_docs import joined, kinds_of, linked, parameter_table, table
 
 from msdkit.builtin import BUILTIN
 from msdkit.config.schema import MODEL, TASK, TERM, ExperimentConfig, InitKeys
+from msdkit.groups import documentation
 from msdkit.registry import REGISTRIES
 from msdkit.signatures import config_parameters, inner
 
@@ -39,7 +40,7 @@ def _entry(kind: str, name: str) -> str:
     parameters = REGISTRIES[kind].parameters(name)
     served = kinds_of(kind, name)
     kinds = "" if served == "all" else f"Task kinds: {served}."
-    text = markdown(inspect.getdoc(cls) or "", parameters)
+    text = markdown(documentation(cls), parameters)
     parts = [f"## {name}", text, kinds, parameter_table(parameters)]
     return "\n\n".join(filter(None, parts)) + "\n"
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from msdkit.config.files import parse_override
 from msdkit.errors import ConfigError, listing, suggest
+from msdkit.groups import documentation
 from msdkit.registry import DATASETS, REGISTRIES, Registry, load_entry_points
 from msdkit.signatures import context_parameters, describe
 
@@ -46,7 +47,7 @@ def describe_plugin(kind: str, name: str) -> Iterator[str]:
         default = "required" if p.default is p.empty else f"default {p.default!r}"
         yield f"  {key}: {describe(p.annotation)} ({default})"
     yield ""
-    yield inspect.getdoc(cls) or "(no docstring)"
+    yield documentation(cls) or "(no docstring)"
 
 
 def dataset_class(name: str, parameters: list[str]) -> tuple[Any, dict[str, Any]]:

@@ -13,12 +13,23 @@ from torch import Tensor, nn
 
 from msdkit.errors import ConfigError, DataError
 from msdkit.models.base import EmbeddingModel
+from msdkit.models.keys import BertKeys, BertSize
 from msdkit.models.masking import Embedded, Masking
 from msdkit.models.packing import Packing
 from msdkit.models.transformer import Dropout, Inside, attention_scores, run_layers
 from msdkit.types import Modality, ModelOutput, Padded
 
 Pool = Literal["cls", "last_token"]
+# A constructor's parameter and its key in transformers' config.json
+CONFIG_KEYS = {
+    "layers": "num_hidden_layers",
+    "hidden": "hidden_size",
+    "heads": "num_attention_heads",
+    "intermediate": "intermediate_size",
+    "vocab_size": "vocab_size",
+    "max_positions": "max_position_embeddings",
+    "dropout": "hidden_dropout_prob",
+}
 
 
 class BertClassifier(EmbeddingModel):
@@ -40,22 +51,19 @@ class BertClassifier(EmbeddingModel):
         modalities: Mapping[str, Modality],
         num_classes: int,
         masking: Masking | None,
-        *,
-        text: str,
-        image: str,
-        hidden: int,
-        heads: int,
-        vocab_size: int,
-        max_positions: int,
-        special_ids: tuple[int, int, int],
+        size: BertSize,
+        keys: BertKeys,
         head_dropout: float = 0.0,
     ) -> None:
-        super().__init__(modalities, num_classes, masking, width=hidden)
-        self._check_parts(text, image, vocab_size, special_ids)
-        if hidden % heads:
-            raise ConfigError(f"hidden is {hidden}, which {heads} heads do not divide evenly")
-        self.text, self.image, self.max_positions = text, image, max_positions
-        self.special_ids, self.mask_token_id = special_ids[:2], special_ids[2]
+        super().__init__(modalities, num_classes, masking, width=size.hidden)
+        self._check_parts(keys)
+        if size.hidden % size.heads:
+            raise ConfigError(
+                f"hidden is {size.hidden}, which {size.heads} heads do not divide evenly"
+            )
+        self.text, self.image, self.max_positions = keys.text, keys.image, keys.max_positions
+        self.special_ids = keys.cls_token_id, keys.sep_token_id
+        self.mask_token_id = keys.mask_token_id
         self.dropout = Dropout(head_dropout)
 
     @classmethod
@@ -196,7 +204,9 @@ class BertClassifier(EmbeddingModel):
         last = (nn.functional.pad(text_mask, (1, 0)) * places).amax(1)
         return torch.cat([places.expand(len(last), -1), last[:, None] + 1], 1), last
 
-    def _check_parts(self, text: str, image: str, vocab_size: int, special: tuple) -> None:
+    def _check_parts(self, keys: BertKeys) -> None:
+        text, image = keys.text, keys.image
+        special = [keys.cls_token_id, keys.sep_token_id, keys.mask_token_id]
         where, kinds = type(self).__name__, {name: m.kind for name, m in self.modalities.items()}
         if kinds != {text: "tokens", image: "features"}:
             raise ConfigError(
@@ -204,11 +214,18 @@ class BertClassifier(EmbeddingModel):
                 f"{ {text: 'tokens', image: 'features'} } (other names by text=…, image=…)"
             )
         most = max(self.modalities[text].size, max(special) + 1)
-        if most > vocab_size:
+        if most > keys.vocab_size:
             raise ConfigError(
-                f"{where}: vocab_size is {vocab_size}, but '{text}' and the special tokens "
-                f"{list(special)} need {most}"
+                f"{where}: vocab_size is {keys.vocab_size}, but '{text}' and the special tokens "
+                f"{special} need {most}"
             )
+
+
+def bert_config(size: BertSize, keys: BertKeys) -> dict[str, Any]:
+    """What a configuration of transformers says of size and keys."""
+    given = {**vars(size), **vars(keys), "intermediate": size.intermediate or 4 * size.hidden}
+    shared = {theirs: given[ours] for ours, theirs in CONFIG_KEYS.items()}
+    return {**shared, "attention_probs_dropout_prob": keys.dropout}
 
 
 def transform_head(hidden: int, num_classes: int, eps: float) -> nn.Sequential:

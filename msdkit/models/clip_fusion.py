@@ -11,8 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from msdkit.errors import ConfigError, DataError
+from msdkit.groups import Group, grouped
 from msdkit.models.base import EmbeddingModel
 from msdkit.models.checkpoint_names import is_foreign, load_foreign, read_config
+from msdkit.models.keys import Names
 from msdkit.models.masking import Embedded, Masking
 from msdkit.models.weights import read_weights
 from msdkit.registry import MODELS
@@ -34,23 +36,23 @@ class ClipFusion(EmbeddingModel):
     the product are zeros, and its encoder does not run; a masking acts on the vector, as on a
     sequence of one. `pooled` is the head's inner layer.
 
-    text, image: the names of its two modalities, token ids without special tokens (the model adds
-    them) and the rows of processor `pixels`; a patch that is not there is grey.
+    It reads token ids without special tokens (the model adds them) and the rows of processor
+    `pixels`; a patch that is not there is grey.
     config: transformers' config.json of a CLIP or SigLIP, which `init: {folder: …}` fills in; by
     default the base CLIP's.
     """
 
+    @grouped
     def __init__(
         self,
         modalities: Mapping[str, Modality],
         num_classes: int,
         masking: Masking | None = None,
         *,
-        text: str = "text",
-        image: str = "image",
         config: dict[str, Any] | None = None,
         hidden: PositiveInt = 512,
         dropout: Fraction = 0.1,
+        names: Group[Names],
     ) -> None:
         from transformers import AutoConfig, AutoModel
 
@@ -62,7 +64,7 @@ class ClipFusion(EmbeddingModel):
         found = encoders.config
         width = getattr(found, "projection_dim", found.vision_config.hidden_size)
         super().__init__(modalities, num_classes, masking, width=width)
-        self.text, self.image, self.kind = text, image, kind
+        self.text, self.image, self.kind = names.text, names.image, kind
         self.text_model, self.vision_model = encoders.text_model, encoders.vision_model
         self.text_projection = getattr(encoders, "text_projection", nn.Identity())
         self.visual_projection = getattr(encoders, "visual_projection", nn.Identity())

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from msdkit.errors import ConfigError
-from msdkit.models.bert import BertClassifier, transform_head
+from msdkit.groups import Group, grouped
+from msdkit.models.bert import BertClassifier, bert_config, transform_head
 from msdkit.models.checkpoint_names import is_foreign, load_foreign, sizes, translate
+from msdkit.models.keys import BertKeys, BertSize
 from msdkit.models.masking import Embedded, Masking
 from msdkit.models.packing import packed
 from msdkit.models.weights import read_weights
@@ -21,6 +23,7 @@ from msdkit.types import Modality
 GEOMETRY = 7  # x1, y1, x2, y2, width, height, area: what processor `regions` puts last in a row
 EPS = 1e-12
 MMF_EPS = 1e-6
+CASED = BertKeys(vocab_size=28996)  # the published checkpoints read bert-base-cased
 # Names of the authors and of MMF, whose heads hold the pooler
 NAMES = (
     (r"^uniter\.(uniter|heads)\.", r"\1."),
@@ -68,10 +71,10 @@ class Uniter(BertClassifier):
     x1, y1, x2, y2, width and height as shares of the picture's sides, and width · height; it is
     the last seven numbers of each image row, where the processor `regions` puts it.
 
-    text, image: the names of its two modalities, token ids without special tokens and rows of
-    feature and geometry. The published checkpoints read `bert-base-cased`, whose vocabulary has
-    28,996 words. head: "mlp", the authors' (linear to 2H, GELU, norm, linear), "transform", MMF's
-    (linear, GELU, norm, linear, behind dropout), or "linear". The head reads BERT's pooler.
+    It reads token ids without special tokens and rows of feature and geometry. The published
+    checkpoints read `bert-base-cased`, whose vocabulary has 28,996 words.
+    head: "mlp", the authors' (linear to 2H, GELU, norm, linear), "transform", MMF's (linear, GELU,
+    norm, linear, behind dropout), or "linear". The head reads BERT's pooler.
 
     L = 2 + text + regions. Masking `mask_token` puts the [MASK] word for words, and for regions
     the model's masked feature without geometry.
@@ -80,61 +83,31 @@ class Uniter(BertClassifier):
     the authors, MMF's .pth and .ckpt. The tensors tell the sizes; heads are 64 wide.
     """
 
+    @grouped
     def __init__(
         self,
         modalities: Mapping[str, Modality],
         num_classes: int,
         masking: Masking | None = None,
         *,
-        text: str = "text",
-        image: str = "image",
-        layers: int = 12,
-        hidden: int = 768,
-        heads: int = 12,
-        intermediate: int | None = None,
-        vocab_size: int = 28996,
-        max_positions: int = 512,
-        dropout: float = 0.1,
+        size: Group[BertSize],
         head: Literal["mlp", "transform", "linear"] = "mlp",
-        cls_token_id: int = 101,
-        sep_token_id: int = 102,
-        mask_token_id: int = 103,
+        keys: Group[BertKeys] = CASED,
     ) -> None:
         from transformers import BertConfig, BertModel
 
-        super().__init__(
-            modalities,
-            num_classes,
-            masking,
-            text=text,
-            image=image,
-            hidden=hidden,
-            heads=heads,
-            vocab_size=vocab_size,
-            max_positions=max_positions,
-            special_ids=(cls_token_id, sep_token_id, mask_token_id),
-            head_dropout=dropout if head == "transform" else 0.0,
-        )
-        width = self.modalities[image].size - GEOMETRY
+        dropout = keys.dropout if head == "transform" else 0.0
+        super().__init__(modalities, num_classes, masking, size, keys, head_dropout=dropout)
+        width = self.modalities[keys.image].size - GEOMETRY
         if width < 1:
             raise ConfigError(
-                f"Uniter: rows of '{image}' are {width + GEOMETRY} wide; accepted: a feature and "
-                f"{GEOMETRY} numbers of geometry (processor `regions`)"
+                f"Uniter: rows of '{keys.image}' are {width + GEOMETRY} wide; accepted: a feature "
+                f"and {GEOMETRY} numbers of geometry (processor `regions`)"
             )
-        config = BertConfig(
-            vocab_size=vocab_size,
-            hidden_size=hidden,
-            num_hidden_layers=layers,
-            num_attention_heads=heads,
-            intermediate_size=intermediate or 4 * hidden,
-            max_position_embeddings=max_positions,
-            hidden_dropout_prob=dropout,
-            attention_probs_dropout_prob=dropout,
-            pad_token_id=0,
-        )
+        config = BertConfig(**bert_config(size, keys), pad_token_id=0)
         self.bert: Any = packed(BertModel(config))
-        self.regions = RegionEmbedding(width, hidden)
-        self.head = _head(head, hidden, num_classes)
+        self.regions = RegionEmbedding(width, size.hidden)
+        self.head = _head(head, size.hidden, num_classes)
 
     def rows(self, values: Tensor, mask: Tensor) -> Tensor:
         """[B, L, D + 7], [B, L] -> [B, L, H]"""

@@ -11,8 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from msdkit.errors import ConfigError, DataError
-from msdkit.models.bert import BertClassifier, scores_and_values
+from msdkit.groups import Group, grouped
+from msdkit.models.bert import CONFIG_KEYS, BertClassifier, bert_config, scores_and_values
 from msdkit.models.checkpoint_names import is_foreign, load_foreign, read_config
+from msdkit.models.keys import BertKeys, BertSize
 from msdkit.models.masking import Embedded, Masking
 from msdkit.models.packing import Packing, packed
 from msdkit.models.transformer import Inside
@@ -20,17 +22,8 @@ from msdkit.models.weights import read_weights
 from msdkit.registry import MODELS
 from msdkit.types import Modality
 
-KEYS = {
-    "layers": "num_hidden_layers",
-    "hidden": "hidden_size",
-    "heads": "num_attention_heads",
-    "intermediate": "intermediate_size",
-    "vocab_size": "vocab_size",
-    "max_positions": "max_position_embeddings",
-    "dropout": "hidden_dropout_prob",
-    "image_size": "image_size",
-    "patch": "patch_size",
-}
+KEYS = {**CONFIG_KEYS, "image_size": "image_size", "patch": "patch_size"}
+VILT = BertKeys(max_positions=40, dropout=0.0)
 FIXED = {
     "hidden_act": "gelu",
     "layer_norm_eps": 1e-12,
@@ -52,8 +45,8 @@ class Vilt(BertClassifier):
     """ViLT (Kim et al., 2021, arXiv 2102.03334): one transformer over words and raw patches.
 
     [CLS] text [SEP], the image's own [CLS] and its patches; both [CLS] and [SEP] are in every view.
-    text, image: the names of its two modalities, token ids without special tokens and the rows of
-    processor `pixels`. head: "mlp" (linear to 2H, norm, GELU, linear), as its question-answering
+    It reads token ids without special tokens and the rows of processor `pixels`.
+    head: "mlp" (linear to 2H, norm, GELU, linear), as its question-answering
     checkpoints have, or "linear". image_size: the side in pixels of the grid of positions, which is
     stretched to each picture's own shape; patch: a patch's side. All patches are read, so a
     config's max_image_length does not count.
@@ -62,64 +55,34 @@ class Vilt(BertClassifier):
     transformers (dandelin/vilt-*).
     """
 
+    @grouped
     def __init__(
         self,
         modalities: Mapping[str, Modality],
         num_classes: int,
         masking: Masking | None = None,
         *,
-        text: str = "text",
-        image: str = "image",
-        layers: int = 12,
-        hidden: int = 768,
-        heads: int = 12,
-        intermediate: int | None = None,
-        vocab_size: int = 30522,
-        max_positions: int = 40,
-        dropout: float = 0.0,
+        size: Group[BertSize],
         image_size: int = 384,
         patch: int = 32,
         head: Literal["mlp", "linear"] = "mlp",
-        cls_token_id: int = 101,
-        sep_token_id: int = 102,
-        mask_token_id: int = 103,
+        keys: Group[BertKeys] = VILT,
     ) -> None:
         from transformers import ViltConfig, ViltModel
 
-        super().__init__(
-            modalities,
-            num_classes,
-            masking,
-            text=text,
-            image=image,
-            hidden=hidden,
-            heads=heads,
-            vocab_size=vocab_size,
-            max_positions=max_positions,
-            special_ids=(cls_token_id, sep_token_id, mask_token_id),
-        )
-        width = self.modalities[image].size
+        super().__init__(modalities, num_classes, masking, size, keys)
+        width = self.modalities[keys.image].size
         if width != 3 * patch**2 + 2:
             raise ConfigError(
-                f"Vilt: rows of '{image}' are {width} wide; accepted: {3 * patch**2 + 2}, a patch "
-                f"of {patch} pixels with its line and column (processor `pixels`)"
+                f"Vilt: rows of '{keys.image}' are {width} wide; accepted: {3 * patch**2 + 2}, a "
+                f"patch of {patch} pixels with its line and column (processor `pixels`)"
             )
-        config = ViltConfig(
-            vocab_size=vocab_size,
-            hidden_size=hidden,
-            num_hidden_layers=layers,
-            num_attention_heads=heads,
-            intermediate_size=intermediate or 4 * hidden,
-            max_position_embeddings=max_positions,
-            hidden_dropout_prob=dropout,
-            attention_probs_dropout_prob=dropout,
-            image_size=image_size,
-            patch_size=patch,
-        )
+        config = ViltConfig(**bert_config(size, keys), image_size=image_size, patch_size=patch)
         self.bert: Any = packed(ViltModel(config))
         self.grid = image_size // patch
-        wide = nn.Linear(hidden, 2 * hidden), nn.LayerNorm(2 * hidden), nn.GELU()
-        out = nn.Linear(2 * hidden if head == "mlp" else hidden, num_classes)
+        inner = 2 * size.hidden
+        wide = nn.Linear(size.hidden, inner), nn.LayerNorm(inner), nn.GELU()
+        out = nn.Linear(inner if head == "mlp" else size.hidden, num_classes)
         self.head = nn.Sequential(*wide, out) if head == "mlp" else out
 
     @property

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from msdkit.errors import DataError
-from msdkit.models.bert import BertClassifier, Pool, transform_head
+from msdkit.groups import Group, grouped
+from msdkit.models.bert import CONFIG_KEYS, BertClassifier, Pool, bert_config, transform_head
 from msdkit.models.checkpoint_names import (
     DISTILBERT,
     is_foreign,
@@ -20,28 +21,19 @@ from msdkit.models.checkpoint_names import (
     sizes,
     translate,
 )
+from msdkit.models.keys import BertKeys, BertSize
 from msdkit.models.masking import Embedded, Masking
 from msdkit.models.packing import Packing, packed
 from msdkit.models.weights import read_weights
 from msdkit.registry import MODELS
 from msdkit.types import Modality
 
-# Layers, hidden, heads, intermediate
 PRESETS = {
-    "base": (12, 768, 12, 3072),
-    "tinybert_4l": (4, 312, 12, 1200),
-    "tinybert_6l": (6, 768, 12, 3072),
+    "base": BertSize(intermediate=3072),
+    "tinybert_4l": BertSize(layers=4, hidden=312, intermediate=1200),
+    "tinybert_6l": BertSize(layers=6, intermediate=3072),
 }
 # A constructor's parameter and its key in config.json, by model_type
-BERT_KEYS = {
-    "layers": "num_hidden_layers",
-    "hidden": "hidden_size",
-    "heads": "num_attention_heads",
-    "intermediate": "intermediate_size",
-    "vocab_size": "vocab_size",
-    "max_positions": "max_position_embeddings",
-    "dropout": "hidden_dropout_prob",
-}
 DISTILBERT_KEYS = {
     "layers": "n_layers",
     "hidden": "dim",
@@ -51,7 +43,7 @@ DISTILBERT_KEYS = {
     "max_positions": "max_position_embeddings",
     "dropout": "dropout",
 }
-KEYS = {"visual_bert": BERT_KEYS, "bert": BERT_KEYS, "distilbert": DISTILBERT_KEYS}
+KEYS = {"visual_bert": CONFIG_KEYS, "bert": CONFIG_KEYS, "distilbert": DISTILBERT_KEYS}
 # What this model does not vary: another value in config.json is refused
 FIXED = {
     "hidden_act": "gelu",
@@ -90,9 +82,9 @@ class VisualBert(BertClassifier):
     768; Jiao et al., 2020, arXiv 1909.10351), or a folder of a BERT, MiniLM, TinyBERT or
     DistilBERT. Sizes that are given come before the preset's; a folder's come before both.
 
-    text, image: the names of its two modalities, token ids without special tokens (the model adds
-    them) and feature rows. pool: what the head reads: "cls", BERT's pooler, or "last_token", the
-    last text token's state, as question-answering checkpoints do (MMF's pooler_strategy "vqa").
+    It reads token ids without special tokens (the model adds them) and feature rows.
+    pool: what the head reads: "cls", BERT's pooler, or "last_token", the last text token's state,
+    as question-answering checkpoints do (MMF's pooler_strategy "vqa").
     head: "linear", or "transform", MMF's linear, GELU, norm, linear.
     visual_token_type: the regions' token type. The published models were trained with 0; code that
     fine-tuned with transformers' default used 1.
@@ -105,67 +97,43 @@ class VisualBert(BertClassifier):
     as 64 wide; `pool` is then told by MMF's config.yaml, if it lies beside, or else by you.
     """
 
+    @grouped
     def __init__(
         self,
         modalities: Mapping[str, Modality],
         num_classes: int,
         masking: Masking | None = None,
         *,
-        text: str = "text",
-        image: str = "image",
         preset: Literal["base", "tinybert_4l", "tinybert_6l"] = "base",
         layers: int | None = None,
         hidden: int | None = None,
         heads: int | None = None,
         intermediate: int | None = None,
-        vocab_size: int = 30522,
-        max_positions: int = 512,
-        dropout: float = 0.1,
         pool: Pool = "cls",
         head: Literal["linear", "transform"] = "linear",
         visual_token_type: int = 0,
-        cls_token_id: int = 101,
-        sep_token_id: int = 102,
-        mask_token_id: int = 103,
+        keys: Group[BertKeys],
     ) -> None:
         from transformers import VisualBertConfig, VisualBertModel
 
-        intermediate = intermediate or (4 * hidden if hidden else PRESETS[preset][3])
-        layers, hidden, heads = (
-            given or usual
-            for given, usual in zip((layers, hidden, heads), PRESETS[preset], strict=False)
+        usual = PRESETS[preset]
+        size = BertSize(
+            layers=layers or usual.layers,
+            hidden=hidden or usual.hidden,
+            heads=heads or usual.heads,
+            intermediate=intermediate or (None if hidden else usual.intermediate),
         )
-        super().__init__(
-            modalities,
-            num_classes,
-            masking,
-            text=text,
-            image=image,
-            hidden=hidden,
-            heads=heads,
-            vocab_size=vocab_size,
-            max_positions=max_positions,
-            special_ids=(cls_token_id, sep_token_id, mask_token_id),
-            head_dropout=dropout,
-        )
+        super().__init__(modalities, num_classes, masking, size, keys, head_dropout=keys.dropout)
         self.visual_token_type = visual_token_type
+        width = self.modalities[keys.image].size
         config = VisualBertConfig(
-            vocab_size=vocab_size,
-            hidden_size=hidden,
-            visual_embedding_dim=self.modalities[image].size,
-            num_hidden_layers=layers,
-            num_attention_heads=heads,
-            intermediate_size=intermediate,
-            max_position_embeddings=max_positions,
-            hidden_dropout_prob=dropout,
-            attention_probs_dropout_prob=dropout,
-            pad_token_id=0,
+            **bert_config(size, keys), visual_embedding_dim=width, pad_token_id=0
         )
         self.bert: Any = packed(VisualBertModel(config, add_pooling_layer=pool == "cls"))
-        linear = head == "linear"
-        self.head = (
-            nn.Linear(hidden, num_classes) if linear else transform_head(hidden, num_classes, 1e-12)
-        )
+        if head == "linear":
+            self.head = nn.Linear(size.hidden, num_classes)
+        else:
+            self.head = transform_head(size.hidden, num_classes, 1e-12)
 
     def rows(self, values: Tensor, mask: Tensor) -> Tensor:
         """[B, L, D], [B, L] -> [B, L, H]"""
