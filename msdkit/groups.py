@@ -64,7 +64,7 @@ def documentation(cls: type) -> str:
     groups = getattr(cls.__init__, "__groups__", ())  # type: ignore[misc]
     bases = [b for group in groups for b in reversed(group.__mro__) if is_dataclass(b)]
     shared = [inspect.cleandoc(base.__doc__ or "").partition("\n\n")[2] for base in bases]
-    return "\n\n".join(filter(None, [inspect.getdoc(cls), *shared]))
+    return "\n\n".join(filter(None, [inspect.getdoc(cls), "\n".join(filter(None, shared))]))
 
 
 def resolved(thing: Any, where: str) -> dict[str, Any]:

@@ -212,7 +212,7 @@ def test_a_processor_notes_the_keys_for_its_fingerprint():
 
 def test_documentation_tells_of_shared_parameters():
     assert documentation(Car) == "A car.\n\ncolour: its paint; wheels: how many."
-    assert documentation(LoudCar).endswith("wheels: how many.\n\nhorn: what it says.")
+    assert documentation(LoudCar).endswith("wheels: how many.\nhorn: what it says.")
     assert documentation(Wheel) == "Something that toys are made of."
     lines = list(describe_plugin("model", "uniter"))
     assert "  vocab_size: int (default 28996)" in lines

@@ -9,17 +9,17 @@ from typing import Any, ClassVar, Literal
 from msdkit.datasets.release import (
     Image,
     Pictures,
+    Place,
     Row,
     TextImage,
     checked,
     column,
     first_file,
     json_lines,
-    picture_folders,
     text_column,
 )
 from msdkit.errors import DataError, listing
-from msdkit.hub.paths import local
+from msdkit.groups import Group, grouped
 from msdkit.registry import DATASETS
 
 FILES = {
@@ -42,7 +42,6 @@ class HatefulMemes(TextImage):
     val, test: other files, such as `dev_seen`, `test_seen`.
     image: `file`, the picture; `key`, its number as the files write it ("01235"), looked up in a
     feature store.
-    images: the folder of the pictures, where it is elsewhere.
 
     Test files may lack labels. `slices()` has the confounders, `submission()` the challenge's csv.
     """
@@ -51,25 +50,25 @@ class HatefulMemes(TextImage):
     metrics: ClassVar[list[str]] = ["accuracy", "auroc"]
     source: ClassVar[str] = "https://hatefulmemeschallenge.com, after accepting its licence"
 
+    @grouped
     def __init__(
         self,
         split: str,
         *,
-        folder: str,
+        place: Group[Place],
         phase: Literal[1, 2] = 2,
         val: str | None = None,
         test: str | None = None,
         image: Image = "file",
-        images: str | None = None,
     ) -> None:
         super().__init__(image)
         if split not in FILES[phase]:
             raise DataError(f"hateful_memes has no split '{split}'. Known: {listing(FILES[phase])}")
-        root, given = local(folder), {"val": val, "test": test}
+        given = {"val": val, "test": test}
         name = (given.get(split) or FILES[phase][split]).removesuffix(".jsonl")
-        names = [f"{place}{name}.jsonl" for place in ANNOTATIONS]
-        self.path = first_file(root, names, f"file of split '{split}'")
-        pictures = Pictures(image, picture_folders(root, IMAGES, images))
+        names = [f"{below}{name}.jsonl" for below in ANNOTATIONS]
+        self.path = first_file(place.root, names, f"file of split '{split}'")
+        pictures = place.pictures(image, IMAGES)
         lines = json_lines(self.path)
         self.rows = checked(
             [_row(row, where, pictures, split == "test") for row, where in lines], self.path

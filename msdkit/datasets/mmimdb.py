@@ -11,19 +11,18 @@ import numpy as np
 from msdkit.datasets.fields import inside
 from msdkit.datasets.mmimdb_hdf5 import WIDTH, FilmArchive
 from msdkit.datasets.release import (
-    Pictures,
+    Place,
     Row,
     TextImage,
     checked,
     column,
     json_file,
     json_lines,
-    picture_folders,
     sound_text,
     text_column,
 )
 from msdkit.errors import ConfigError, DataError, listing, suggest
-from msdkit.hub.paths import local
+from msdkit.groups import Group, grouped
 from msdkit.progress import console
 from msdkit.registry import DATASETS
 from msdkit.types import Example, Modality, Task
@@ -65,31 +64,29 @@ class MMIMDb(TextImage):
     plot: of several plots the `first`, as MMF reads, or the `longest`, as the authors do.
     image: `file`, the poster; `key`, the film's id, looked up in a feature store; `vgg`, the hdf5
     file's own features of the poster, one row of 4096.
-    images: the folder of the posters, where it is elsewhere.
     """
 
     task: ClassVar[Task] = "multi_label"
     source: ClassVar[str] = "mmimdb.tar.gz, see https://github.com/johnarevalo/gmu-mmimdb"
 
+    @grouped
     def __init__(
         self,
         split: str,
         *,
-        folder: str,
+        place: Group[Place],
         genres: Literal[23, 27] = 23,
         labels: list[str] | None = None,
         plot: Literal["first", "longest"] = "first",
         image: Literal["file", "key", "vgg"] = "file",
-        images: str | None = None,
     ) -> None:
         super().__init__(image)
         if split not in SPLITS:
             raise DataError(f"mmimdb has no split '{split}'. Known: {listing(SPLITS)}")
         self.label_names = _label_names(genres, labels)
-        root = local(folder)
-        self._archive = FilmArchive(root / ARCHIVE, SPLITS[split]) if image == "vgg" else None
-        self._pictures = Pictures(image, picture_folders(root, IMAGES, images))
-        path, films = _films(root, SPLITS[split], self._archive)
+        self._archive = FilmArchive(place.root / ARCHIVE, SPLITS[split]) if image == "vgg" else None
+        self._pictures = place.pictures(image, IMAGES)
+        path, films = _films(place.root, SPLITS[split], self._archive)
         if genres == 27 and path.name == ARCHIVE:
             raise DataError(f"{path}: has 23 genres; `genres: 27` needs the release's other files")
         for film in films:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
-from msdkit.datasets.emoji.base import Concepts, EmojiTask, Holdout, Pictures, Recipe, Row
+from msdkit.datasets.emoji.base import Concepts, EmojiTask, Pictures, Recipe, Row
 from msdkit.datasets.emoji.captions import Captions
 from msdkit.datasets.emoji.wordnet import WordNet
 from msdkit.datasets.planted_blocks import LABELS, SOURCES, PlantedDrawer, Readings
 from msdkit.errors import ConfigError, listing, suggest
+from msdkit.groups import Group, grouped
 from msdkit.registry import DATASETS
 from msdkit.types import Fraction
 
@@ -25,16 +26,16 @@ _SLICES = {
 _TELLING = {"text": ("text", "both"), "image": ("image", "both")}  # sources that a view reads
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PlantedRecipe(Recipe):
     """What decides the files; a source that `proportions` does not name has none."""
 
     task: ClassVar[str] = "planted"
-    proportions: Mapping[str, float] = field(default_factory=lambda: dict(BALANCED))
-    noise: float = 0.0
+    proportions: dict[str, Fraction] | None = None
+    noise: Fraction = 0.0
 
     def __post_init__(self) -> None:
-        given = self.proportions
+        given = BALANCED if self.proportions is None else self.proportions
         for name in given:
             if name not in SOURCES:
                 raise ConfigError(
@@ -55,8 +56,9 @@ class PlantedRecipe(Recipe):
         C labels; p_s are the proportions of the sources that the view shows: of `text` text and
         both, of `image` image and both, of `multimodal` all but neither.
         """
+        shares = self.proportions or BALANCED
         sources = _TELLING.get(view, SOURCES[:-1])
-        known = (1 - self.noise) * sum(self.proportions[source] for source in sources)
+        known = (1 - self.noise) * sum(shares[source] for source in sources)
         return known + (1 - known) / len(LABELS)
 
 
@@ -80,12 +82,8 @@ class Planted(EmojiTask):
     proportions: the share of each source, a mapping that sums to 1; what it does not name is 0.
     Shares are those of blocks, rounded to whole ones.
     noise: the share of examples, of any source, whose label is then drawn anew from all three.
-    holdout: `vendor` trains on noto, noto-v1, openmoji and fluent-emoji-flat, validates on emojione
-    and tests on twemoji: known concepts in an unseen style. `concept` holds out a tenth of the
-    meanings for test and a tenth for val, pictures and captions: all six vendors serve every split.
-    train_size, eval_size: examples of train, and of each of val and test, rounded down to threes.
-    seed: of the draws; the same seed gives the same bytes.
-    folder: where the files are or shall be; by default a place in the cache, built when missing.
+
+    With `holdout: concept` captions are held out like pictures. Sizes are rounded down to threes.
 
     A row tells `source`, `noisy` (whether the label was drawn anew), `block`, `vendor`, `concept`
     (of the picture), `said` (the concept of the caption) and `caption` (name, keywords or gloss)
@@ -101,21 +99,9 @@ class Planted(EmojiTask):
     recipe: ClassVar[type[Recipe]] = PlantedRecipe
     label_names = LABELS
 
-    def __init__(
-        self,
-        split: str,
-        *,
-        folder: str | None = None,
-        proportions: dict[str, Fraction] | None = None,
-        noise: Fraction = 0.0,
-        holdout: Holdout = "vendor",
-        train_size: int = 24000,
-        eval_size: int = 6000,
-        seed: int = 0,
-    ) -> None:
-        sizes = {"train_size": train_size, "eval_size": eval_size}
-        shares = {} if proportions is None else {"proportions": proportions}
-        super().__init__(split, folder, holdout=holdout, noise=noise, seed=seed, **sizes, **shares)
+    @grouped
+    def __init__(self, split: str, *, recipe: Group[PlantedRecipe]) -> None:
+        super().__init__(split, recipe)
 
     def slices(self) -> dict[str, list[int]]:
         """The examples of each source."""

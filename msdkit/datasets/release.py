@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -82,9 +84,25 @@ class Pictures:
         return self._known[name]
 
 
-def picture_folders(folder: Path, places: Iterable[str], images: str | None) -> list[Path]:
-    """Where to look: `images` alone if it was given, else these places of the folder."""
-    return [local(images)] if images else [folder / place for place in places]
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a published data set lies.
+
+    images: the folder of the pictures, where that is not in `folder`.
+    """
+
+    folder: str
+    images: str | None = None
+
+    @cached_property
+    def root(self) -> Path:
+        """The folder, on this machine."""
+        return local(self.folder)
+
+    def pictures(self, image: str, names: Iterable[str]) -> Pictures:
+        """The pictures: in `images` alone if it was given, else in one of these folders."""
+        folders = [local(self.images)] if self.images else [self.root / name for name in names]
+        return Pictures(image, folders)
 
 
 def first_file(folder: Path, names: Sequence[str], what: str) -> Path:

@@ -7,18 +7,17 @@ from typing import Any, ClassVar, Literal
 
 from msdkit.datasets.release import (
     Image,
-    Pictures,
+    Place,
     Row,
     TextImage,
     checked,
     column,
     first_file,
     json_lines,
-    picture_folders,
     text_column,
 )
 from msdkit.errors import ConfigError, DataError, listing, suggest
-from msdkit.hub.paths import local
+from msdkit.groups import Group, grouped
 from msdkit.progress import console
 from msdkit.registry import DATASETS
 
@@ -46,30 +45,28 @@ class SnliVe(TextImage):
     labels: the order of the classes, on which a trained head depends: `mmf` (entailment, neutral,
     contradiction), `uniter` (contradiction, entailment, neutral), or a list of the three.
     image: `file`, the photograph; `key`, its number, looked up in a feature store.
-    images: the folder of the photographs, where it is elsewhere.
 
     Rows with the gold label "-" (annotators disagreed) are left out; `dropped` counts them.
     """
 
     source: ClassVar[str] = "https://github.com/necla-ml/SNLI-VE, and the images of Flickr30k"
 
+    @grouped
     def __init__(
         self,
         split: str,
         *,
-        folder: str,
+        place: Group[Place],
         labels: Literal["mmf", "uniter"] | list[str] = "mmf",
         image: Image = "file",
-        images: str | None = None,
     ) -> None:
         super().__init__(image)
         if split not in FILES:
             raise DataError(f"snli_ve has no split '{split}'. Known: {listing(FILES)}")
         self.label_names = _label_order(labels)
-        root = local(folder)
-        names = [f"{place}snli_ve_{FILES[split]}.jsonl" for place in ANNOTATIONS]
-        path = first_file(root, names, f"file of split '{split}'")
-        self._pictures = Pictures(image, picture_folders(root, IMAGES, images))
+        names = [f"{below}snli_ve_{FILES[split]}.jsonl" for below in ANNOTATIONS]
+        path = first_file(place.root, names, f"file of split '{split}'")
+        self._pictures = place.pictures(image, IMAGES)
         self._unlabelled = split == "test"
         for row, where in json_lines(path):
             if row.get("gold_label") == NO_CONSENSUS:

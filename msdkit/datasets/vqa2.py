@@ -10,10 +10,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from msdkit.datasets.release import KINDS, Image
+from msdkit.datasets.release import KINDS, Image, Place
 from msdkit.datasets.vqa_answers import Vocabulary, frequent, read_vocabulary, targets
 from msdkit.datasets.vqa_files import TYPES, VqaTable, frequencies, read_imdb, read_official
 from msdkit.errors import ConfigError, DataError, listing, suggest
+from msdkit.groups import Group, grouped
 from msdkit.hub.paths import is_address, local
 from msdkit.registry import DATASETS
 from msdkit.types import Example, PositiveInt, Task
@@ -51,7 +52,6 @@ class Vqa2:
     annotations; [train2014, val2014] gives the 3,129 classes that most published models have.
     image: `file`, the picture; `key`, its name in a feature store, formed by `key` from {split}
     (of COCO) and {id}: UNITER's stores say "coco_{split}_{id:012d}", others "{id}".
-    images: the folder that holds `train2014/` and so on, where it is elsewhere.
 
     The first start parses the files (445,000 questions: some seconds); later ones read a cache.
     `slices()` has the official types of answers, `submission()` the challenge's json.
@@ -59,26 +59,27 @@ class Vqa2:
 
     task: ClassVar[Task] = "soft_target"
 
+    @grouped
     def __init__(
         self,
         split: str,
         *,
-        folder: str,
+        place: Group[Place],
         splits: dict[str, str] | None = None,
         vocabulary: str | None = None,
         vocabulary_from: list[str] | None = None,
         min_answers: PositiveInt = 9,
         image: Image = "file",
         key: str = NAME,
-        images: str | None = None,
     ) -> None:
         subsets = {**DEFAULT, **(splits or {})}
         if split not in subsets:
             raise DataError(f"vqa2 has no split '{split}'. Known: {listing(subsets)}")
-        self.folder, self.subset = local(folder), _known(subsets[split])
+        self.folder, self.subset = place.root, _known(subsets[split])
         self.modalities: dict[str, str] = self.declare(image=image)["modalities"]
         part = SUBSETS[self.subset]
-        self._name = _keys(key, part) if image == "key" else _paths(local(images or folder) / part)
+        images = place.images or place.folder
+        self._name = _keys(key, part) if image == "key" else _paths(local(images) / part)
         self.table = self._read(self.subset)
         if vocabulary:
             self.label_names = read_vocabulary(local(vocabulary))

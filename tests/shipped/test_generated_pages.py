@@ -100,6 +100,14 @@ def test_the_reference_of_a_registry(kind: str) -> None:
             assert f"\n| `{parameter}` |" in entry
 
 
+def test_the_reference_tells_of_shared_parameters_at_each_plugin() -> None:
+    page = make_reference.registry_page("models")
+    for name in ("visual_bert", "uniter", "vilt"):
+        entry = page.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
+        assert "\n- `text`, `image`: the names of its two modalities.\n" in entry
+        assert "\n- `vocab_size`: words of the vocabulary" in entry
+
+
 def test_what_a_docstring_says_of_parameters_is_a_list() -> None:
     text = "A thing.\n\nsize: its side,\nin pixels; colour: `{a: 1,\nb: 2}`.\n\nMore."
     wanted = (

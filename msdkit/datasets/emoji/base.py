@@ -29,15 +29,22 @@ _HELD_OUT = {"test": "twemoji", "val": "emojione"}  # every other vendor trains
 _SHARE = 0.1  # of the meanings, held out for each of val and test
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What decides the files of a task.
+    """What decides the files of a task, and where they are.
 
-    task: its name; version: raise it when the builder writes other files for the same recipe.
+    holdout: `vendor` trains on noto, noto-v1, openmoji and fluent-emoji-flat, validates on emojione
+    and tests on twemoji: known concepts in an unseen style. `concept` holds out a tenth of the
+    meanings for test and a tenth for val: all six vendors serve every split, and no picture of a
+    meaning that is held out occurs in another split.
+    train_size, eval_size: examples of train, and of each of val and test.
+    seed: of the draws; the same seed gives the same bytes.
+    folder: where the files are or shall be; by default a place in the cache, built when missing.
     """
 
-    task: ClassVar[str]
-    version: ClassVar[int] = 1
+    task: ClassVar[str]  # its name
+    version: ClassVar[int] = 1  # raised when the builder writes other files for the same recipe
+    folder: str | None = None
     holdout: Holdout = "vendor"
     train_size: int = 24000
     eval_size: int = 6000
@@ -46,8 +53,9 @@ class Recipe:
     @property
     def plan(self) -> Build:
         """How the files come to be, in a folder that the recipe names."""
+        deciding = {key: value for key, value in asdict(self).items() if key != "folder"}
         packages = sources.PACKAGES
-        return Build(self.task, asdict(self), packages, self.version, "about half a minute")
+        return Build(self.task, deciding, packages, self.version, "about half a minute")
 
     def rng(self, what: str) -> random.Random:
         """The random numbers for one purpose."""
@@ -71,10 +79,10 @@ class EmojiTask:
     recipe: ClassVar[type[Recipe]]
     label_names: Sequence[str]
 
-    def __init__(self, split: str, folder: str | None, **params: Any) -> None:
+    def __init__(self, split: str, recipe: Recipe) -> None:
         if split not in SPLITS:
-            raise DataError(f"{self.recipe.task} has no split '{split}'. Known: {listing(SPLITS)}")
-        self.folder = self.build(folder=folder, **params)
+            raise DataError(f"{recipe.task} has no split '{split}'. Known: {listing(SPLITS)}")
+        self.folder = self._made(recipe)
         self.records = Records(self.folder / f"{split}.jsonl")
         self.label_names = self.read_label_names()
         self._labels = LabelReader(list(self.label_names), self.task)
@@ -113,10 +121,14 @@ class EmojiTask:
         raise NotImplementedError
 
     @classmethod
-    def build(cls, *, folder: str | None = None, **params: Any) -> Path:
+    def build(cls, **params: Any) -> Path:
         """The folder with the files, made if it is missing."""
-        recipe = cls.recipe(**params)
-        return recipe.plan.make(folder, lambda unfinished: cls.write_files(recipe, unfinished))
+        return cls._made(cls.recipe(**params))
+
+    @classmethod
+    def _made(cls, recipe: Recipe) -> Path:
+        plan, folder = recipe.plan, recipe.folder
+        return plan.make(folder, lambda unfinished: cls.write_files(recipe, unfinished))
 
     @classmethod
     def write_files(cls, recipe: Recipe, folder: Path) -> dict[str, int]:

@@ -7,17 +7,18 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 from msdkit.datasets.emoji import sources
-from msdkit.datasets.emoji.base import SPLITS, Concepts, EmojiTask, Holdout, Pictures, Row
+from msdkit.datasets.emoji.base import SPLITS, Concepts, EmojiTask, Pictures, Row
 from msdkit.datasets.emoji.base import Recipe as BaseRecipe
 from msdkit.datasets.emoji.pairs import LABELS, PairDrawer
 from msdkit.datasets.emoji.relations import Relations
 from msdkit.datasets.emoji.wordnet import WordNet
+from msdkit.groups import Group, grouped
 from msdkit.registry import DATASETS
 
 __all__ = ["SPLITS", "EmojiEntail", "Recipe"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Recipe(BaseRecipe):
     """What decides the files."""
 
@@ -35,14 +36,6 @@ class EmojiEntail(EmojiTask):
     contradicts, with a picture of a related subgroup more often than not. Labels come from metadata
     and senses are heuristic: results compare with nothing but other runs on this data.
 
-    holdout: `vendor` trains on noto, noto-v1, openmoji and fluent-emoji-flat, validates on emojione
-    and tests on twemoji: known concepts in an unseen style. `concept` holds out a tenth of the
-    meanings for test and a tenth for val: all six vendors serve every split, and no picture of a
-    held-out concept (nor of another emoji with its meaning) occurs in another split.
-    train_size, eval_size: examples of train, and of each of val and test.
-    seed: of the draws; the same seed gives the same bytes.
-    folder: where the files are or shall be; by default a place in the cache, built when missing.
-
     A row tells `vendor`, `concept` and `relation` beside text, picture and label.
 
     Artwork: noto and noto-v1 (Google, Apache-2.0), openmoji (CC-BY-SA-4.0), fluent-emoji-flat
@@ -53,18 +46,9 @@ class EmojiEntail(EmojiTask):
     recipe: ClassVar[type[BaseRecipe]] = Recipe
     label_names = LABELS
 
-    def __init__(
-        self,
-        split: str,
-        *,
-        folder: str | None = None,
-        holdout: Holdout = "vendor",
-        train_size: int = 24000,
-        eval_size: int = 3000,
-        seed: int = 0,
-    ) -> None:
-        sizes = {"train_size": train_size, "eval_size": eval_size}
-        super().__init__(split, folder, holdout=holdout, seed=seed, **sizes)
+    @grouped
+    def __init__(self, split: str, *, recipe: Group[Recipe]) -> None:
+        super().__init__(split, recipe)
 
     @classmethod
     def concepts(cls, wordnet: WordNet) -> dict[str, sources.Concept]:

@@ -6,20 +6,21 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
-from msdkit.datasets.emoji.base import Concepts, EmojiTask, Holdout, Pictures, Recipe, Row
+from msdkit.datasets.emoji.base import Concepts, EmojiTask, Pictures, Recipe, Row
 from msdkit.datasets.emoji.blocks import CUES, LABELS, BlockDrawer
 from msdkit.datasets.emoji.captions import Captions
 from msdkit.datasets.emoji.wordnet import WordNet
+from msdkit.groups import Group, grouped
 from msdkit.registry import DATASETS
 from msdkit.types import Fraction
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MatchRecipe(Recipe):
     """What decides the files."""
 
     task: ClassVar[str] = "emoji_match"
-    bias: float = 0.0
+    bias: Fraction = 0.0
 
 
 @DATASETS.register("emoji_match")
@@ -39,12 +40,8 @@ class EmojiMatch(EmojiTask):
     or face, stands with its own picture (yes) and with one of something else (no). So one modality
     says nothing and the other's sort gives the answer away; a model of one modality can be right on
     1/2 + bias/4 of all examples.
-    holdout: `vendor` trains on noto, noto-v1, openmoji and fluent-emoji-flat, validates on emojione
-    and tests on twemoji: known concepts in an unseen style. `concept` holds out a tenth of the
-    meanings for test and a tenth for val, pictures and captions: all six vendors serve every split.
-    train_size, eval_size: examples of train, and of each of val and test, rounded down to fours.
-    seed: of the draws; the same seed gives the same bytes.
-    folder: where the files are or shall be; by default a place in the cache, built when missing.
+
+    With `holdout: concept` captions are held out like pictures. Sizes are rounded down to fours.
 
     A row tells `vendor`, `concept` (of the picture), `caption` (name, keywords or gloss), `block`
     and `cue` (none, text or image) beside text, picture and label.
@@ -57,20 +54,10 @@ class EmojiMatch(EmojiTask):
     recipe: ClassVar[type[Recipe]] = MatchRecipe
     label_names = LABELS
 
-    def __init__(
-        self,
-        split: str,
-        *,
-        folder: str | None = None,
-        holdout: Holdout = "vendor",
-        train_size: int = 24000,
-        eval_size: int = 6000,
-        bias: Fraction = 0.0,
-        seed: int = 0,
-    ) -> None:
-        sizes = {"train_size": train_size, "eval_size": eval_size}
-        super().__init__(split, folder, holdout=holdout, bias=bias, seed=seed, **sizes)
-        self._bias = bias
+    @grouped
+    def __init__(self, split: str, *, recipe: Group[MatchRecipe]) -> None:
+        super().__init__(split, recipe)
+        self._bias = recipe.bias
 
     def slices(self) -> dict[str, list[int]]:
         """Where there is a bias: the confounded examples, and those with a shortcut, all of them

@@ -13,7 +13,6 @@ from msdkit.datasets.emoji.asking import QuestionDrawer
 from msdkit.datasets.emoji.base import (
     Concepts,
     EmojiTask,
-    Holdout,
     Pictures,
     Recipe,
     Row,
@@ -22,18 +21,19 @@ from msdkit.datasets.emoji.base import (
 from msdkit.datasets.emoji.questions import Questions
 from msdkit.datasets.emoji.wordnet import WordNet
 from msdkit.errors import DataError
+from msdkit.groups import Group, grouped
 from msdkit.registry import DATASETS
 from msdkit.types import PositiveInt, Task
 
 _ANSWERS = "answers.json"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class VqaRecipe(Recipe):
     """What decides the files."""
 
     task: ClassVar[str] = "emoji_vqa"
-    answers: int = 800
+    answers: PositiveInt = 800
 
 
 @DATASETS.register("emoji_vqa")
@@ -51,13 +51,9 @@ class EmojiVqa(EmojiTask):
     answers: the classes are so many answers, those that are best most often in train (ties in
     alphabetical order); what is no class counts as wrong, and a question without any class among
     its answers has no positive score.
-    holdout: `vendor` trains on noto, noto-v1, openmoji and fluent-emoji-flat, validates on emojione
-    and tests on twemoji: known concepts in an unseen style. `concept` holds out a tenth of the
-    meanings for test and a tenth for val, with all six vendors in every split: their names are no
-    classes, so questions for a name can score by keywords alone.
-    train_size, eval_size: questions of train, and of each of val and test.
-    seed: of the draws; the same seed gives the same bytes.
-    folder: where the files are or shall be; by default a place in the cache, built when missing.
+
+    With `holdout: concept` the names of what is held out are no classes, so questions for a name
+    can score by keywords alone.
 
     `answers.json` lists the classes. A row's `label` is {answer: score}, classes or not; it tells
     `answer` (the best), `kind` (of question), `vendor` and `concept` beside it.
@@ -70,19 +66,9 @@ class EmojiVqa(EmojiTask):
     task: ClassVar[Task] = "soft_target"
     recipe: ClassVar[type[Recipe]] = VqaRecipe
 
-    def __init__(
-        self,
-        split: str,
-        *,
-        folder: str | None = None,
-        holdout: Holdout = "vendor",
-        train_size: int = 24000,
-        eval_size: int = 6000,
-        answers: PositiveInt = 800,
-        seed: int = 0,
-    ) -> None:
-        sizes = {"train_size": train_size, "eval_size": eval_size, "answers": answers}
-        super().__init__(split, folder, holdout=holdout, seed=seed, **sizes)
+    @grouped
+    def __init__(self, split: str, *, recipe: Group[VqaRecipe]) -> None:
+        super().__init__(split, recipe)
         self._classes = frozenset(self.label_names)
 
     def read_label_names(self) -> list[str]:
