@@ -22,26 +22,39 @@ def import_(
     source: Annotated[Path, typer.Argument(metavar="SRC", help="An LMDB, a folder or a TSV.")],
     to: To,
     format: Annotated[
-        str | None, typer.Option(help="mmf_lmdb, npy, tsv, uniter_lmdb; default: what SRC is.")
+        str | None, typer.Option(help="mmf_lmdb, npy, npz, tsv, uniter_lmdb; default: what SRC is.")
     ] = None,
     dtype: DType = "fp16",
     max_regions: Annotated[
         int | None, typer.Option(min=1, help="Keep the first regions of each picture.")
     ] = None,
+    min_score: Annotated[
+        float | None, typer.Option(help="Keep surer regions; UNITER's `all` databases: 0.2.")
+    ] = None,
+    min_regions: Annotated[
+        int | None, typer.Option(min=1, help="Of these, keep at least so many: 10.")
+    ] = None,
     shard: ShardText = None,
 ) -> None:
     """Take over region features that others published.
 
-    MMF's LMDB, .npy files with _info.npy, UNITER's LMDB, bottom-up attention's TSV. Goes on after
-    an interruption, and verifies the store at its end."""
+    MMF's LMDB, .npy files with _info.npy, MILVLG's .npz files, UNITER's LMDB, bottom-up attention's
+    TSV. Goes on after an interruption, and verifies the store at its end."""
     from msdkit.features.importing import import_features
     from msdkit.store.shards import Shard
 
     part = Shard.parse(shard) if shard else None
-    found = import_features(
-        source, to, format=format, dtype=dtype, max_regions=max_regions, shard=part
+    imported = import_features(
+        source,
+        to,
+        format=format,
+        dtype=dtype,
+        max_regions=max_regions,
+        min_score=min_score,
+        min_regions=min_regions,
+        shard=part,
     )
-    typer.echo(f"{to}{f', shard {shard}' if shard else ''}: {found}")
+    typer.echo(f"{to}{f', shard {shard}' if shard else ''}: {imported}")
 
 
 @app.command("extract")

@@ -23,8 +23,9 @@ from msdkit.registry import DATASETS
 
 FILES = {"train": "train", "val": "dev", "test": "test"}
 ANNOTATIONS = ("", "data/", "annotations/", "imdbs/", "defaults/annotations/")
-PLACES = ("", "data/", "images/", "defaults/images/")
-IMAGES = [f"{place}flickr30k-images" for place in PLACES]
+# MMF's zoo puts them beside the annotations' folder: configs/datasets/visual_entailment at b0ffc7f
+PLACES = ("", "data/", "images/", "defaults/images/", "../flickr30k/defaults/images/")
+IMAGES = [f"{place}flickr30k{mark}images" for place in PLACES for mark in "-_"]
 IMAGE_IDS = ("Flikr30kID", "Flickr30K_ID", "Flickr30kID")  # 2018 (spelt so), 2020, MMF
 NO_CONSENSUS = "-"  # the gold label where annotators did not agree
 ORDERS = {
@@ -40,8 +41,8 @@ class SnliVe(TextImage):
     folder: holds `snli_ve_{train,dev,test}.jsonl` (or has them in `data/`, `annotations/`, MMF's
     `imdbs/` or `defaults/annotations/`), lines with `pairID`, `sentence2`, `gold_label` and the
     photograph's `Flikr30kID` ("123.jpg", 2018) or `Flickr30K_ID` ("123", 2020); and the photographs
-    of Flickr30k in `flickr30k-images/`. Sentences: SNLI, CC BY-SA 4.0; photographs: by request from
-    their collectors, for research.
+    of Flickr30k in `flickr30k-images/`, or MMF's `flickr30k_images/`. Sentences: SNLI, CC BY-SA
+    4.0; photographs: by request from their collectors, for research.
     labels: the order of the classes, on which a trained head depends: `mmf` (entailment, neutral,
     contradiction), `uniter` (contradiction, entailment, neutral), or a list of the three.
     image: `file`, the photograph; `key`, its number, looked up in a feature store.

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from msdkit.errors import ConfigError, DataError
+from msdkit.features.description import Regions
 from msdkit.features.importing import Imported, finished, place
-from msdkit.features.sources import Regions
 from msdkit.processors.image import ImageEncoder
 from msdkit.progress import bar
 from msdkit.store.shards import Shard

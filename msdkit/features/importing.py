@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from msdkit.errors import ConfigError, DataError, listing, suggest
+from msdkit.features.description import Selection
 from msdkit.features.lmdb import MmfLmdb, UniterLmdb, reading
-from msdkit.features.sources import Entry, NpyFolder, Regions, Source, Tsv
+from msdkit.features.sources import Entry, NpyFolder, NpzFolder, Source, Tsv
 from msdkit.progress import bar
 from msdkit.store.shards import Shard, join
 from msdkit.store.store import FeatureStore
@@ -22,6 +21,7 @@ from msdkit.store.writer import FeatureStoreWriter
 SOURCES: dict[str, type[Source]] = {
     "mmf_lmdb": MmfLmdb,
     "npy": NpyFolder,
+    "npz": NpzFolder,
     "tsv": Tsv,
     "uniter_lmdb": UniterLmdb,
 }
@@ -53,28 +53,34 @@ def import_features(
     format: str | None = None,
     dtype: Literal["fp16", "fp32"] = "fp16",
     max_regions: int | None = None,
+    min_score: float | None = None,
+    min_regions: int | None = None,
     shard: Shard | None = None,
 ) -> Imported:
     """Write the features of `source` into a new store, and read them back against checksums.
 
     format: a name in `SOURCES`; without it the files tell. max_regions: keep only the first
-    regions of each picture (detectors put the surest first). A second call after an interruption
-    goes on where the first ended. shard: write this part of the store alone, beside other
-    processes; the last one to finish makes one store of the parts.
+    regions of each picture (detectors put the surest first). min_score: keep as many as the
+    detector was surer of, but at least `min_regions` (10): how UNITER reads its databases. For one
+    named `all`, which holds whatever was detected, UNITER's 0.2, 10 and 100 stand for what is not
+    given. A second call after an interruption goes on where the first ended. shard: write this
+    part of the store alone, beside other processes; the last one to finish makes one store of the
+    parts.
     """
     path = place(store, shard)
     if shard is not None and path.is_dir():
         return finished(store, shard)
     opened = open_source(Path(source), format)
+    opened.selection = _selection(opened.selection, min_score, min_regions, max_regions)
     with closing(iter(opened)) as entries:  # type: ignore[type-var]
         first = next(entries, None)
         if first is None:
             raise DataError(f"{source}: holds no features")
-        sample = first.load()
+        sample = first.load().regions
         boxes = sample.boxes is not None
         with FeatureStoreWriter(path, sample.features.shape[1], dtype, boxes) as writer:
             mine = (e for e in chain([first], entries) if shard is None or shard.owns(e.key))
-            repeated = _copy(opened, mine, writer, max_regions)
+            repeated = _copy(opened, mine, writer)
     return finished(store, shard, repeated)
 
 
@@ -85,10 +91,10 @@ def place(store: str | Path, shard: Shard | None) -> Path:
 
 def finished(store: str | Path, shard: Shard | None, repeated: int = 0) -> Imported:
     """Verify what was written, and describe it; the last shard makes the store one."""
-    found = verified(place(store, shard), repeated)
+    imported = verified(place(store, shard), repeated)
     if shard is not None:
         join(Path(store), shard.count)
-    return found
+    return imported
 
 
 def verified(store: str | Path, repeated: int = 0) -> Imported:
@@ -121,20 +127,34 @@ def detect(path: Path) -> str:
         if found:
             return found[0]
         raise DataError(f"{path}: an LMDB without 'keys' (MMF) and '__keys__' (UNITER)")
-    if path.is_dir() and next(path.rglob("*.npy"), None):
-        return "npy"
+    for format in ("npy", "npz"):
+        if path.is_dir() and next(path.rglob(f"*.{format}"), None):
+            return format
     if path.is_file() and ".tsv" in path.suffixes:
         return "tsv"
     inner = next(path.glob("*/data.mdb"), None) if path.is_dir() else None
     hint = f"did you mean {inner.parent}?" if inner else "set the format to force one"
     raise DataError(
-        f"{path}: not known as an LMDB of MMF or UNITER, a folder of .npy files or a .tsv; {hint}"
+        f"{path}: not known as an LMDB of MMF or UNITER, a folder of .npy or .npz files or a .tsv; "
+        f"{hint}"
     )
 
 
-def _copy(
-    source: Source, entries: Iterator[Entry], writer: FeatureStoreWriter, most: int | None
-) -> int:
+def _selection(
+    usual: Selection, min_score: float | None, min_regions: int | None, max_regions: int | None
+) -> Selection:
+    """The source's own, but for what is given."""
+    chosen = Selection(
+        usual.min_score if min_score is None else min_score,
+        usual.min_regions if min_regions is None else min_regions,
+        usual.max_regions if max_regions is None else max_regions,
+    )
+    if min_regions is not None and chosen.min_score is None:
+        raise ConfigError(f"min_regions: {min_regions} needs min_score, which it limits")
+    return chosen
+
+
+def _copy(source: Source, entries: Iterator[Entry], writer: FeatureStoreWriter) -> int:
     """Add what the store lacks; the number of keys that came again."""
     seen: set[str] = set()
     done = repeated = 0
@@ -143,16 +163,9 @@ def _copy(
             repeated += key in seen
             seen.add(key)
             if key not in writer:
-                add(writer, key, load, most)
+                where = f"{source.path}, entry '{key}'"
+                features, boxes = source.selection(where, load())
+                writer.add(key, features, boxes)
             advance(position - done)
             done = position
     return repeated
-
-
-def add(
-    writer: FeatureStoreWriter, key: str, load: Callable[[], Regions], most: int | None = None
-) -> None:
-    """One picture's regions, the first `most` of them."""
-    features, boxes = load()
-    features = np.asarray(features)[:most]
-    writer.add(key, features, None if boxes is None else boxes[:most])

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-import zipfile
 from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,16 +12,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from msdkit.errors import DataError
-from msdkit.features.sources import (
-    LARGEST,
-    Entry,
-    Regions,
-    Source,
-    as_text,
-    checked,
-    described,
-    words,
-)
+from msdkit.features.description import SCORES, SHARES, Detected, Selection, checked, described
+from msdkit.features.sources import Entry, Source, as_text, load_npz, words
 from msdkit.io.pickles import load_plain
 
 
@@ -65,11 +55,11 @@ class _Lmdb(Source):
         with reading(self.path) as transaction:
             for i, name in enumerate(self.names, start=1):
 
-                def load(name: bytes = name) -> Regions:
-                    found, where = transaction.get(name), f"{self.path}, entry {as_text(name)!r}"
-                    if found is None:
+                def load(name: bytes = name) -> Detected:
+                    record, where = transaction.get(name), f"{self.path}, entry {as_text(name)!r}"
+                    if record is None:
                         raise DataError(f"{where}: is listed but not there")
-                    return self._record(found, where)
+                    return self._record(record, where)
 
                 yield Entry(self._key(as_text(name)), i, load)
 
@@ -81,11 +71,12 @@ class _Lmdb(Source):
         """What the listing says."""
 
     @abstractmethod
-    def _record(self, data: bytes, where: str) -> Regions: ...
+    def _record(self, data: bytes, where: str) -> Detected: ...
 
 
 class MmfLmdb(_Lmdb):
-    """MMF's `lmdb_conversion.py`: pickled {features, bbox (pixels), image_width, image_height, …}.
+    """MMF's `lmdb_conversion.py`: pickled {features, bbox, image_width, image_height, …}; ViLBERT's
+    `convert_to_lmdb.py`: {features, boxes, image_w, image_h, …}.
 
     Pickles are read by an unpickler that admits numpy arrays and plain containers alone. Keys are
     as in the LMDB.
@@ -100,21 +91,29 @@ class MmfLmdb(_Lmdb):
             raise DataError(f"{where}: expected a list of names")
         return [name.encode() if isinstance(name, str) else name for name in names]
 
-    def _record(self, data: bytes, where: str) -> Regions:
+    def _record(self, data: bytes, where: str) -> Detected:
         item = load_plain(data, where)
-        if not isinstance(item, dict) or not isinstance(item.get("features"), np.ndarray):
+        if not isinstance(item, dict):
             raise DataError(f"{where}: expected a dictionary with `features`, an array")
-        return described(where, item["features"], item)
+        return described(where, item)
 
 
 class UniterLmdb(_Lmdb):
-    """UNITER's image databases: {features `[L, D]`, norm_bb `[L, 6]`, …} as msgpack or as npz.
+    """UNITER's image databases: {features `[L, D]`, norm_bb `[L, 6]`, conf, …}, msgpack or npz.
 
     norm_bb begins with the box as shares; width and height follow from it. Keys lack the `.npz` of
-    the names in the LMDB.
+    the names in the LMDB. Of a database named `all` or `all_compressed`, which holds whatever was
+    detected, UNITER chooses regions by conf when it reads (ChenRocks/UNITER 1dbfa62, data/data.py;
+    these limits stand in its configs); in others scripts/convert_imgdir.py has chosen.
     """
 
     listing = b"__keys__"
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        folder = path if path.is_dir() else path.parent
+        if folder.absolute().name in ("all", "all_compressed"):
+            self.selection = Selection(min_score=0.2, min_regions=10, max_regions=100)
 
     def _key(self, name: str) -> str:
         return name.removesuffix(".npz")
@@ -126,25 +125,28 @@ class UniterLmdb(_Lmdb):
             where = f"{self.path}, entry '__keys__'"
             raise DataError(f"{where}: expected a json list of names: {error}") from error
 
-    def _record(self, data: bytes, where: str) -> Regions:
+    def _record(self, data: bytes, where: str) -> Detected:
         try:
-            found = _npz(data) if data[:2] == b"PK" else _msgpack(data)
-            features, boxes = found["features"], found["norm_bb"][:, :4]
+            arrays = load_npz(data, READ) if data[:2] == b"PK" else _msgpack(data)
+            features, boxes = arrays["features"], arrays[SHARES][:, :4]
+            scores = None if self.selection.min_score is None else arrays[SCORES].reshape(-1)
         except KeyError as error:
-            raise DataError(
-                f"{where}: has no {error}, only {', '.join(map(str, found))}"
-            ) from error
+            names = ", ".join(map(str, arrays))
+            raise DataError(f"{where}: has no {error}, only {names}") from error
         except Exception as error:  # each layer of the formats has errors of its own
             raise DataError(f"{where}: damaged: {words(error)}") from error
-        return checked(where, features, boxes)
+        return checked(where, features, boxes, scores)
+
+
+READ = ("features", SHARES, SCORES)
 
 
 def _msgpack(data: bytes) -> dict[Any, Any]:
     """A map whose arrays are written as msgpack-numpy does: {nd, type, shape, data}."""
     import msgspec
 
-    found = msgspec.msgpack.decode(data)
-    return {key: _array(value) for key, value in found.items()}
+    arrays = msgspec.msgpack.decode(data)
+    return {key: _array(value) for key, value in arrays.items()}
 
 
 def _array(value: Any) -> Any:
@@ -154,11 +156,3 @@ def _array(value: Any) -> Any:
     if not named.get("nd"):
         return value
     return np.frombuffer(named["data"], np.dtype(named["type"])).reshape(named["shape"])
-
-
-def _npz(data: bytes) -> dict[str, np.ndarray]:
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        if sum(member.file_size for member in archive.infolist()) > LARGEST:
-            raise ValueError(f"unpacks to more than {LARGEST >> 20} MB")
-    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in ("features", "norm_bb") if name in arrays}

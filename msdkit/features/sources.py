@@ -1,28 +1,35 @@
-"""Region features as others publish them: what readers share, `.npy` folders and TSV files."""
+"""Region features as others publish them: what readers share, folders of files and TSV files."""
 
 from __future__ import annotations
 
 import base64
+import io
+import zipfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from msdkit.errors import DataError
+from msdkit.features.description import (
+    BOXES,
+    FEATURES,
+    SCORES,
+    SHARES,
+    SIDES,
+    Detected,
+    Selection,
+    as_shares,
+    checked,
+    described,
+)
 from msdkit.io.pickles import load_npy
 
 LARGEST = 1 << 28  # bytes of one record, unpacked
 MEGABYTE = 1 << 20
-
-
-class Regions(NamedTuple):
-    """One picture: features `[L, D]`; boxes `[L, 4]`, x1, y1, x2, y2 as shares of the picture's
-    sides, or None."""
-
-    features: np.ndarray
-    boxes: np.ndarray | None = None
 
 
 class Entry(NamedTuple):
@@ -30,19 +37,19 @@ class Entry(NamedTuple):
 
     key: str
     position: int
-    load: Callable[[], Regions]
+    load: Callable[[], Detected]
 
 
 class Source(ABC):
     """Features of many pictures; each is read when its `load` is called.
 
-    unit: what `total` and positions count.
+    unit: what `total` and positions count. selection: which regions the format's own loader takes.
     """
 
     unit: ClassVar[str] = "pictures"
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path, self.selection = path, Selection()
 
     @property
     @abstractmethod
@@ -53,17 +60,14 @@ class Source(ABC):
     def __iter__(self) -> Iterator[Entry]: ...
 
 
-class NpyFolder(Source):
-    """A `.npy` file a picture, `[L, D]` or a grid `[H, W, D]` or `[1, H, W, D]`, and beside it, or
-    not, `NAME_info.npy` with bbox (pixels), image_width and image_height: MMF's extractors.
+class _Folder(Source):
+    """A file a picture, in sub-folders or not. A key is a file's path without `suffix`."""
 
-    A key is the file's path in the folder, without its suffix.
-    """
+    suffix: ClassVar[str]
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        found = sorted(path.rglob("*.npy"))
-        self.files = [file for file in found if not file.stem.endswith("_info")]
+        self.files = sorted(path.rglob(f"*{self.suffix}"))
 
     @property
     def total(self) -> int:
@@ -71,24 +75,88 @@ class NpyFolder(Source):
 
     def __iter__(self) -> Iterator[Entry]:
         for i, file in enumerate(self.files, start=1):
-            key = file.relative_to(self.path).with_suffix("").as_posix()
+            key = file.relative_to(self.path).as_posix().removesuffix(self.suffix)
             yield Entry(key, i, lambda file=file: self._load(file))  # type: ignore[misc]
 
-    def _load(self, file: Path) -> Regions:
-        features, info = load_npy(file), file.with_name(f"{file.stem}_info.npy")
-        if not info.is_file():
-            return described(str(file), features, {})
-        about = load_npy(info)
-        if about.shape != () or not isinstance(about.item(), dict):
-            raise DataError(f"{info}: expected a dictionary with bbox, image_width, image_height")
-        return described(str(file), features, about.item())
+    @abstractmethod
+    def _load(self, file: Path) -> Detected: ...
+
+
+class NpyFolder(_Folder):
+    """MMF's `.npy` files: `[L, D]`, or a grid `[H, W, D]` or `[1, H, W, D]`; or a dictionary that
+    holds it, as ViLBERT's extractor writes (facebookresearch/vilbert-multi-task f22b84a,
+    script/extract_features.py).
+
+    Beside a file, or not, `NAME_info.npy` with bbox, image_width and image_height: pixels (MMF's
+    extract_features_vmb.py) or shares (extract_features_vinvl.py). `NAME_full.npy`, which
+    extract_features_frcnn.py writes to draw pictures, is passed over.
+    """
+
+    suffix = ".npy"
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        names = set(self.files)
+        self.files = [file for file in self.files if not _beside(file, names)]
+
+    def _load(self, file: Path) -> Detected:
+        about, info = {"features": load_npy(file)}, file.with_name(f"{file.stem}_info.npy")
+        if info.is_file():
+            said = load_npy(info)
+            if said.size != 1 or not isinstance(said.item(), dict):
+                raise DataError(
+                    f"{info}: expected a dictionary with bbox, image_width, image_height"
+                )
+            about = {**said.item(), **about}
+        return described(str(file), about)
+
+
+def _beside(file: Path, files: set[Path]) -> bool:
+    """Whether a file says more of the picture that another one holds."""
+    drawn = file.stem.endswith("_full") and file.with_name(f"{file.stem.removesuffix('_full')}.npy")
+    return file.stem.endswith("_info") or drawn in files
+
+
+class NpzFolder(_Folder):
+    """MILVLG's `.npz` files: x `[L, D]`, bbox (pixels), num_bbox, image_w, image_h
+    (MILVLG/bottom-up-attention.pytorch 4dbce86, utils/extract_utils.py); width and height in
+    openvqa's for GQA (MILVLG/openvqa f8f9966, data/gqa/gqa_feat_preproc.py).
+
+    The files that mcan-vqa and openvqa read for VQA hold x as `[D, L]`, told by the number of
+    boxes. Those of UNITER's extractor hold features, norm_bb and conf.
+    """
+
+    suffix = ".npz"
+
+    def _load(self, file: Path) -> Detected:
+        try:
+            arrays: dict[str, Any] = load_npz(file.read_bytes(), NAMES)
+        except Exception as error:  # each layer of the format has errors of its own
+            raise DataError(f"{file}: not a readable .npz file: {words(error)}") from error
+        x, boxes = arrays.get("x"), arrays.get("bbox")
+        count = arrays.get("num_bbox") if boxes is None else len(np.atleast_1d(boxes))
+        if x is not None and x.ndim == 2 and len(x) != count == x.shape[1]:
+            arrays["x"] = x.T
+        return described(str(file), arrays)
+
+
+NAMES = ("num_bbox", *FEATURES, *BOXES, SHARES, SCORES, *chain.from_iterable(SIDES))
+
+
+def load_npz(data: bytes, names: Iterable[str]) -> dict[str, np.ndarray]:
+    """Those of these arrays that an `.npz` file has; ValueError on one that unpacks to too much."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        if sum(member.file_size for member in archive.infolist()) > LARGEST:
+            raise ValueError(f"unpacks to more than {LARGEST >> 20} MB")
+    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in names if name in arrays}
 
 
 class Tsv(Source):
     """Bottom-up attention's TSV: image_id, image_w, image_h, num_boxes, boxes, features (Anderson
     et al., arXiv 1707.07998); or LXMERT's ten columns, img_id, img_h, img_w, objects_id, …
 
-    Boxes (pixels) and features are base64 of float32. A key is the image_id.
+    Boxes and features are base64 of float32. A key is the image_id.
     """
 
     unit = "MB"
@@ -121,7 +189,7 @@ class Tsv(Source):
                 )
 
 
-def _decoded(row: list[bytes], where: str) -> Regions:
+def _decoded(row: list[bytes], where: str) -> Detected:
     try:
         width, height, count = float(row[1]), float(row[2]), int(row[3])
         boxes, features = (
@@ -130,56 +198,7 @@ def _decoded(row: list[bytes], where: str) -> Regions:
         )
     except ValueError as error:
         raise DataError(f"{where}: damaged or cut off: {words(error)}") from error
-    return checked(where, features, _shares(where, boxes, width, height))
-
-
-def described(where: str, features: np.ndarray, about: Mapping[str, Any]) -> Regions:
-    """With the boxes of MMF's descriptions, where they are complete; padding is cut off."""
-    if features.ndim == 4 and len(features) == 1:
-        features = features[0]
-    if features.ndim == 3:  # a grid
-        features = features.reshape(-1, features.shape[-1])
-    count, boxes = about.get("num_boxes"), about.get("bbox")
-    if isinstance(count, int | np.integer) and 0 < count < len(features):
-        features = features[:count]
-    width, height = about.get("image_width"), about.get("image_height")
-    numbers = int | float | np.number
-    if not (
-        isinstance(boxes, np.ndarray) and isinstance(width, numbers) and isinstance(height, numbers)
-    ):
-        return checked(where, features, None)
-    shares = _shares(where, boxes[: len(features)], float(width), float(height))
-    return checked(where, features, shares)
-
-
-def _shares(where: str, boxes: np.ndarray, width: float, height: float) -> np.ndarray:
-    """Pixels -> shares; a box may reach over the border by a pixel."""
-    if boxes.ndim != 2 or boxes.shape[1] < 4 or not (width > 0 and height > 0):
-        form = f"boxes {list(boxes.shape)} in a picture of {width:g} x {height:g}"
-        raise DataError(f"{where}: {form}; expected [L, 4] in pixels, and its size")
-    sides = np.array([width, height, width, height], np.float32)
-    beyond = (boxes[:, :4] < -1).any() or (boxes[:, :4] > sides + 1).any()
-    shares = boxes[:, :4].astype(np.float32) / sides
-    return shares if beyond else shares.clip(0, 1)
-
-
-def checked(where: str, features: np.ndarray, boxes: np.ndarray | None) -> Regions:
-    if features.ndim != 2 or features.dtype.kind != "f" or not features.size:
-        form = f"{features.dtype} {list(features.shape)}"
-        raise DataError(f"{where}: features {form}; expected floats [L, D]")
-    if not np.isfinite(features).all():
-        raise DataError(f"{where}: features hold NaN or infinity")
-    if boxes is None:
-        return Regions(features)
-    boxes = boxes.astype(np.float32)
-    if boxes.shape != (len(features), 4):
-        raise DataError(f"{where}: boxes {list(boxes.shape)} of {len(features)} regions")
-    # NaN fails this too; 1e-3: rounding in half precision
-    if not (
-        boxes.min() >= -1e-3 and boxes.max() <= 1 + 1e-3 and (boxes[:, :2] <= boxes[:, 2:]).all()
-    ):
-        raise DataError(f"{where}: boxes lie outside of the picture or have x2 < x1 or y2 < y1")
-    return Regions(features, boxes.clip(0, 1))
+    return checked(where, features, as_shares(where, boxes, width, height))
 
 
 def as_text(name: bytes) -> str:

@@ -64,8 +64,9 @@ class Array(Processor):
 class Features(Processor):
     """Looks raw values up as keys of a feature store.
 
-    A path that is no key stands for the key of its name without folder and suffix (`img/01235.png`
-    for `01235`), so that one model may read stored features of the pictures that another sees.
+    A path that is no key stands for the key that its end is, without suffix or with it
+    (`img/val/01235.png` for `val/01235`, or for `01235`), so that one model may read stored
+    features of the pictures that another sees.
     store: the folder of the store.
     """
 
@@ -93,20 +94,42 @@ class Features(Processor):
     def files(self) -> list[Path]:
         return [self.path / INDEX]  # it holds the digest of the rest
 
-    def key(self, raw: Any) -> str:
-        return stored_key(self.store, raw)
+    @cached_property
+    def key(self) -> StoredKey:
+        return StoredKey(self.store)
 
     def __call__(self, raw: Any) -> np.ndarray:
         """key -> int64 [L] or float32 [L, D]"""
-        found = self.store[self.key(raw)]
-        return found.astype(np.int64 if self.store.dtype == "int32" else np.float32)
+        record = self.store[self.key(raw)]
+        return record.astype(np.int64 if self.store.dtype == "int32" else np.float32)
 
 
-def stored_key(store: FeatureStore, raw: Any) -> str:
-    """The value itself, or the stem of a path where only that is a key of the store."""
-    key = str(raw)
-    stem = PurePath(key).stem
-    return stem if key not in store and stem in store else key
+class StoredKey:
+    """raw value -> the key of a store that it stands for; the value itself where it is none.
+
+    A path stands for the longest of its ends that is a key, without its suffix or with it.
+    """
+
+    def __init__(self, store: FeatureStore) -> None:
+        self.store = store
+
+    @cached_property
+    def depth(self) -> int:
+        """How many parts the longest key has; longer ends of a path need not be looked up."""
+        return 1 + max((key.count("/") for key in self.store), default=0)
+
+    def __call__(self, raw: Any) -> str:
+        key = str(raw)
+        if key.count("/") < self.depth and key in self.store:
+            return key
+        path = PurePath(key)
+        parts = path.parts[-self.depth :]
+        for start in range(len(parts)):
+            end = "/".join(parts[start:])
+            for name in (end.removesuffix(path.suffix), end):
+                if name in self.store:
+                    return name
+        return key
 
 
 def _sequence(raw: Any) -> np.ndarray:

@@ -11,7 +11,7 @@ import torch
 
 from msdkit.errors import DataError
 from msdkit.hub.paths import local
-from msdkit.processors.array import stored_key
+from msdkit.processors.array import StoredKey
 from msdkit.processors.base import Processor
 from msdkit.registry import PROCESSORS
 from msdkit.store.format import INDEX
@@ -83,8 +83,9 @@ class Regions(Processor):
     def files(self) -> list[Path]:
         return [self.path / INDEX]  # it holds the boxes, and the digest of the rest
 
-    def key(self, raw: Any) -> str:
-        return stored_key(self.store, raw)
+    @cached_property
+    def key(self) -> StoredKey:
+        return StoredKey(self.store)
 
     def __call__(self, raw: Any) -> np.ndarray:
         """key -> float32 [L, D + 7]"""

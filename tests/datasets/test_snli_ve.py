@@ -85,6 +85,16 @@ def test_photographs_elsewhere(tmp_path: Path) -> None:
     assert load(tmp_path / "a", images=str(photographs))[0].raw["image"].endswith("s/10000.jpg")
 
 
+@pytest.mark.parametrize("place", ["a/defaults/images", "flickr30k/defaults/images"])
+def test_photographs_where_mmf_puts_them(tmp_path: Path, place: str) -> None:
+    """In `flickr30k_images`, beside the annotations or in the folder of Flickr30k."""
+    write_snli_ve(tmp_path / "a")
+    photographs = tmp_path / place / "flickr30k_images"
+    photographs.parent.mkdir(parents=True)
+    (tmp_path / "a" / "flickr30k-images").rename(photographs)
+    assert load(tmp_path / "a")[0].raw["image"] == str(photographs / "10000.jpg")
+
+
 def test_test_may_lack_labels(folder: Path) -> None:
     rows = [{**row, "gold_label": None} for row in entailment_rows("test", "2018")]
     write_lines(folder / "snli_ve_test.jsonl", rows)

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from msdkit.cli.features import app
 from msdkit.errors import ConfigError, DataError
+from msdkit.features.description import Regions
 from msdkit.features.extraction import (
     DETECTOR,
     Boxes,
@@ -23,7 +24,6 @@ from msdkit.features.extraction import (
     build_extractor,
     extract_features,
 )
-from msdkit.features.sources import Regions
 from msdkit.processors.regions import Regions as RegionsProcessor
 from msdkit.store.shards import Shard
 from msdkit.store.store import FeatureStore

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from region_files import (
@@ -13,8 +14,11 @@ from region_files import (
     WRITERS,
     Pictures,
     fill,
+    milvlg,
     mmf_records,
     pictures,
+    uniter_records,
+    write_npy,
     write_tsv,
     write_uniter,
 )
@@ -89,6 +93,85 @@ def test_an_interrupted_import_goes_on(tmp_path: Path, monkeypatch: pytest.Monke
         import_features(source, tmp_path / "store")
 
 
+def scored(count: int, sure: int) -> Pictures:
+    """A picture of `count` regions, the first `sure` of which UNITER finds sure enough."""
+    return {f"nlvr2_{count}_{sure}": (np.ones((count, DIM), np.float32), BOX.repeat(count, 0))}
+
+
+BOX = np.array([[0, 0.25, 0.5, 0.75]], np.float32)
+# Regions, of these surer than 0.2, and how many UNITER's compute_num_bb takes, by hand
+TAKEN = [(5, 1, 5), (100, 3, 10), (100, 36, 36), (120, 119, 100), (9, 9, 9)]
+
+
+@pytest.mark.parametrize("name", ["all", "all_compressed"])
+def test_of_whatever_was_detected_uniter_takes_the_sure_ones(tmp_path: Path, name: str) -> None:
+    """Nothing else is read of databases whose regions were chosen as they were written."""
+    for i, (count, sure, taken) in enumerate(TAKEN):
+        found = scored(count, sure)
+        (key,) = found
+        records = uniter_records(found, name.endswith("_compressed"), sure)
+        for folder, expected in ((name, taken), ("feat_th0.2_max100_min10", count)):
+            source = fill(tmp_path / str(i) / folder, records)
+            imported = import_features(source, tmp_path / str(i) / f"{folder} store")
+            assert (imported.pictures, imported.regions) == (1, expected), (key, folder)
+
+
+def test_limits_of_scores_may_be_given(tmp_path: Path) -> None:
+    source = fill(tmp_path / "all", uniter_records(scored(50, 20), False, 20))
+    limits: list[tuple[dict[str, Any], int]] = [
+        ({}, 20),
+        ({"min_score": 0.95}, 10),
+        ({"min_score": 0.95, "min_regions": 3}, 3),
+        ({"min_score": -1}, 50),
+        ({"min_regions": 30}, 30),
+        ({"max_regions": 15}, 15),
+        ({"min_regions": 30, "max_regions": 15}, 15),
+    ]
+    for i, (given, expected) in enumerate(limits):
+        assert import_features(source, tmp_path / str(i), **given).regions == expected, given
+    source = source.rename(tmp_path / "feat_numbb50")
+    assert import_features(source, tmp_path / "x", min_score=0.2).regions == 20
+    assert import_features(source, tmp_path / "y", max_regions=36).regions == 36
+    with pytest.raises(ConfigError, match="min_regions: 3 needs min_score"):
+        import_features(source, tmp_path / "store", min_regions=3)
+    with pytest.raises(DataError, match=r"entry 'COCO_.*0': has no scores \(`conf`\)"):
+        import_features(write_tsv(tmp_path, pictures()), tmp_path / "store", min_score=0.5)
+
+
+def test_scores_must_be_there_where_they_choose(tmp_path: Path) -> None:
+    records = uniter_records(pictures(), False)
+    name = next(iter(records))
+    arrays = msgspec.msgpack.decode(records[name])
+    del arrays["conf"]
+    source = fill(tmp_path / "all", {**records, name: msgspec.msgpack.encode(arrays)})
+    with pytest.raises(DataError, match="has no 'conf', only norm_bb, features, soft_labels"):
+        import_features(source, tmp_path / "store")
+
+
+def test_npz_files_may_hold_columns_of_regions(tmp_path: Path) -> None:
+    """mcan-vqa's data_utils.py turns x around; openvqa's CLEVR files have nothing but x."""
+    (tmp_path / "mcan").mkdir()
+    for key, (features, boxes) in pictures().items():
+        arrays = milvlg(boxes[:3], x=features[:3].T)
+        np.savez(tmp_path / "mcan" / f"{key}.jpg.npz", **arrays)
+    import_features(tmp_path / "mcan", tmp_path / "store")
+    store = FeatureStore(tmp_path / "store")
+    for key, (features, _) in pictures().items():
+        assert store[f"{key}.jpg"].tolist() == features[:3].tolist()
+    (tmp_path / "clevr").mkdir()
+    np.savez(tmp_path / "clevr" / "0.npz", x=np.ones((14, DIM), np.float32))
+    imported = import_features(tmp_path / "clevr", tmp_path / "grid", format="npz")
+    assert (imported.regions, imported.boxes) == (14, False)
+
+
+def test_files_beside_the_features_are_passed_over(tmp_path: Path) -> None:
+    """extract_features_frcnn.py writes NAME_full.npy for its pictures."""
+    folder = write_npy(tmp_path, pictures())
+    key = next(iter(pictures()))
+    (folder / f"{key}_full.npy").write_bytes(b"what torch pickles")
+    assert import_features(folder, tmp_path / "store").pictures == 3
+
+
 def test_repeated_keys_are_counted(tmp_path: Path) -> None:
     source = write_tsv(tmp_path, pictures())
     source.write_bytes(source.read_bytes() * 2)
@@ -103,6 +186,10 @@ def test_command(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, given)
     assert result.exit_code == 0
     assert "3 pictures, 6 regions of width 4, with boxes" in result.stdout
+    source = write_uniter(tmp_path, pictures(), "all")
+    given = ["import", str(source), "--to", str(tmp_path / "all")]
+    result = CliRunner().invoke(app, [*given, "--min-score", "0.4", "--min-regions", "1"])
+    assert "3 pictures, 5 regions" in result.stdout  # surer than 0.4: 1 of 2, 2 of 4, 2 of 3
 
 
 def test_unknown_sources(tmp_path: Path) -> None:
@@ -116,7 +203,7 @@ def test_unknown_sources(tmp_path: Path) -> None:
         detect(tmp_path / "x.bin")
     with pytest.raises(ConfigError, match=r"unknown format 'ts'\. Did you mean 'tsv'\?"):
         import_features(tmp_path / "x.bin", tmp_path / "store", format="ts")
-    assert set(SOURCES) == {"mmf_lmdb", "npy", "tsv", "uniter_lmdb"}
+    assert set(SOURCES) == {"mmf_lmdb", "npy", "npz", "tsv", "uniter_lmdb"}
 
 
 def test_shards_make_the_same_store(tmp_path: Path) -> None:

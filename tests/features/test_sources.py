@@ -65,7 +65,7 @@ def _npz_of(**arrays: Any) -> bytes:
 
 DAMAGED: list[tuple[Callable[[Path], Path], str]] = [
     (mmf(features=[1]), "x.lmdb, entry 'COCO_val2014_000000000000': expected a dictionary with"),
-    (mmf(features=np.ones(3)), "features float64 [2]; expected floats [L, D]"),
+    (mmf(features=np.ones(3)), "features float64 [3]; expected floats [L, D]"),
     (mmf(features=np.ones((2, 3), int)), "features int64 [2, 3]; expected floats [L, D]"),
     (
         mmf(features=np.full((2, DIM), np.nan)),

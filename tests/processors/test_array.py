@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -113,6 +115,30 @@ def test_paths_stand_for_their_stems_unless_they_are_keys(tmp_path):
     assert {raw: features.key(raw) for raw in keys} == keys
     assert features("img/01235.png").tolist() == [[0, 0, 0]]
     assert features("other/7.jpg").tolist() == [[2, 2, 2]]
+
+
+def test_paths_stand_for_the_longest_of_their_ends_that_is_a_key(tmp_path):
+    """Stores with sub-folders, and keys that kept a suffix, such as MILVLG's `1.jpg.npz`."""
+    held = ("train/1", "val/1", "1", "val/2.jpg", "3.jpg", "a/b/4")
+    with FeatureStoreWriter(tmp_path / "s", 3, "fp32") as writer:
+        for key in held:
+            writer.add(key, np.ones((1, 3), np.float32))
+    features = Features(store=str(tmp_path / "s"))
+    keys = {
+        "/data/images/val/1.png": "val/1",
+        "images/train/1.png": "train/1",
+        "train/1.png": "train/1",
+        "test/1.png": "1",
+        "val/2.jpg": "val/2.jpg",
+        "/data/val/2.jpg": "val/2.jpg",
+        "/data/3.jpg": "3.jpg",
+        "x/a/b/4.png": "a/b/4",
+        "b/4.png": "b/4.png",  # no key: the folder of a key is not guessed
+        "/": "/",
+        "": "",
+    }
+    assert {raw: features.key(raw) for raw in keys} == keys
+    assert features.key(Path("/data/images/val/1.png")) == "val/1"
 
 
 def test_features_of_token_ids(tmp_path):
