@@ -69,14 +69,15 @@ def described(where: str, about: Mapping[str, Any]) -> Detected:
     features, boxes, scores = _named(about, FEATURES), _boxes(where, about), about.get(SCORES)
     if not isinstance(features, np.ndarray):
         raise DataError(
-            f"{where}: expected a dictionary with `features`, an array (or {', '.join(FEATURES)}); "
-            f"it holds {', '.join(map(str, about))}"
+            f"{where}: expected a dictionary with `features`, an array (or "
+            f"{', '.join(FEATURES[1:])}); it holds {', '.join(map(str, about))}"
         )
     rows = _rows(features)
-    if boxes is not None and features.ndim == 2 and len(boxes) == len(features):
-        boxes = boxes[: len(rows)]  # what is said of the padding goes with it
+    length = len(features) if features.ndim == 2 else 0  # what is said of padding goes with it
+    if boxes is not None and len(boxes) == length:
+        boxes = boxes[: len(rows)]
     if scores is not None:  # [L] or [L, 1]
-        scores = np.asarray(scores).reshape(-1)[: len(rows)]
+        scores = np.reshape(scores, -1)[: len(rows)] if np.size(scores) == length else None
     return checked(where, rows, boxes, scores)
 
 
@@ -120,10 +121,14 @@ def _boxes(where: str, about: Mapping[str, Any]) -> np.ndarray | None:
     try:
         boxes = np.asarray(given, np.float32)
     except (TypeError, ValueError, OverflowError) as error:
-        raise DataError(f"{where}: boxes {given!r:.80}; expected {ACCEPTED}") from error
+        raise DataError(f"{where}: boxes {_short(given)}; expected {ACCEPTED}") from error
     if _named(about, BOXES) is None:
         return as_shares(where, boxes, None, None)
     return as_shares(where, boxes, *(_side(where, about, names) for names in SIDES))
+
+
+def _short(value: Any) -> str:
+    return f"{' '.join(repr(value).split()):.80}"
 
 
 def _side(where: str, about: Mapping[str, Any], names: tuple[str, ...]) -> float | None:
@@ -137,7 +142,7 @@ def _side(where: str, about: Mapping[str, Any], names: tuple[str, ...]) -> float
             return float(value)
     except ValueError:
         pass
-    raise DataError(f"{where}: {names[0]} {given!r:.80}; expected a number of pixels")
+    raise DataError(f"{where}: {names[0]} {_short(given)}; expected a number of pixels")
 
 
 def as_shares(

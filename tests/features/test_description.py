@@ -96,6 +96,8 @@ HALF: list[tuple[dict[str, Any], str]] = [
     ({"bbox": BOXES, **SIZED, "image_width": True}, "image_width True; expected a number"),
     ({"bbox": BOXES, **SIZED, "image_height": [1, 2]}, "image_height [1, 2]; expected a number"),
     ({"bbox": [[0, 0, 1], [1]], **SIZED}, "boxes [[0, 0, 1], [1]]; expected x1, y1, x2, y2 in pix"),
+    ({"bbox": np.array([["x"] * 4] * 5), **SIZED}, "boxes array([['x', 'x', 'x', 'x'], ['x', 'x'"),
+    ({"bbox": BOXES[None], **SIZED}, "boxes [1, 5, 4] in a picture of 200 x 100"),
     ({"bbox": [], **SIZED}, "boxes [0] in a picture of 200 x 100"),
     ({"bbox": "none", **SIZED}, "boxes 'none'; expected x1, y1, x2, y2 in pixels"),
     ({"bbox": BOXES[:4], **SIZED}, "boxes [4, 4] of 5 regions"),
@@ -145,3 +147,5 @@ def test_a_file_of_numpy_may_hold_a_dictionary(tmp_path: Path, about: dict[str, 
 def test_a_dictionary_without_features_is_named() -> None:
     with pytest.raises(DataError, match=r"f: expected a dictionary with `features`, .* holds bbox"):
         described("f", {"bbox": BOXES})
+    with pytest.raises(DataError, match=r"f: features object \[\]; expected floats \[L, D\]"):
+        described("f", {"features": np.array(None, object), "conf": [0.5]})

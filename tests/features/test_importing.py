@@ -164,6 +164,18 @@ def test_npz_files_may_hold_columns_of_regions(tmp_path: Path) -> None:
     assert (imported.regions, imported.boxes) == (14, False)
 
 
+def test_npz_files_of_uniters_detector(tmp_path: Path) -> None:
+    """What convert_imgdir.py reads."""
+    (tmp_path / "npz").mkdir()
+    for name, data in uniter_records(scored(20, 12), True, 12).items():
+        if name != b"__keys__":
+            (tmp_path / "npz" / name.decode()).write_bytes(data)
+    assert import_features(tmp_path / "npz", tmp_path / "whole").regions == 20
+    import_features(tmp_path / "npz", tmp_path / "store", min_score=0.2)
+    store = FeatureStore(tmp_path / "store")
+    assert store.boxes("nlvr2_20_12").tolist() == BOX.repeat(12, 0).tolist()
+
+
 def test_files_beside_the_features_are_passed_over(tmp_path: Path) -> None:
     """extract_features_frcnn.py writes NAME_full.npy for its pictures."""
     folder = write_npy(tmp_path, pictures())
