@@ -1,4 +1,4 @@
-"""Names of the plugins that ship with msdkit and where each lives (imported when asked for)."""
+"""Names of the plugins that ship with msdkit, where each lives, and which are chosen by default."""
 
 from __future__ import annotations
 
@@ -87,6 +87,23 @@ BUILTIN: dict[str, dict[str, str]] = {
         "vqa_accuracy": "msdkit.metrics:VQAAccuracy",
     },
 }
+
+# What stands in for a plugin that no config names
+
+DEFAULT_MASKING = "drop"
+DEFAULT_LOSSES = {  # task losses, by task kind
+    "single_label": "cross_entropy",
+    "multi_label": "bce",
+    "soft_target": "soft_target_bce",
+    "regression": "mse",
+}
+DEFAULT_METRICS = {
+    "single_label": ["accuracy", "macro_f1"],
+    "multi_label": ["micro_f1", "macro_f1"],
+    "soft_target": ["vqa_accuracy"],
+    "regression": ["rmse", "r2"],
+}
+DEFAULT_PROCESSORS = {"text": "words", "image": "patches", "array": "array"}  # by raw kind
 
 
 def announce() -> None:

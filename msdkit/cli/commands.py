@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from msdkit import traits
 from msdkit.cli.arguments import Configs, Run, Tiny, Views, names, split_arguments
 from msdkit.cli.features import app as features_app
 from msdkit.cli.studies import compare, report, sweep
@@ -176,9 +177,10 @@ def data_build(
     from msdkit.cli.catalogue import dataset_class
 
     cls, values = dataset_class(name, parameters or [])
-    if not hasattr(cls, "build"):
+    build = traits.build(cls)
+    if build is None:
         raise ConfigError(f"dataset '{name}' needs no building")
-    typer.echo(f"built: {cls.build(**values)}")
+    typer.echo(f"built: {build(**values)}")
 
 
 @data_app.command("stats")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from msdkit import traits
 from msdkit.data.raw import RawSplit
 from msdkit.errors import DataError
 from msdkit.io.locks import StoreBusy
@@ -81,7 +82,7 @@ def processed_store(
     Processes that need the same one share the work: each takes the next shard that is neither
     finished nor being written. What a dead one has left half-done, another takes up.
     """
-    held = getattr(processor, "store", None)
+    held = traits.store(processor)
     if isinstance(held, FeatureStore):  # what is stored already is read where it lies
         return held
     first = first_rows(keys)
@@ -139,7 +140,7 @@ def storage_dtype(processor: Any) -> Any:
     """int32 for tokens; for features what the processor says, fp32 by default."""
     if processor.modality.kind == "tokens":
         return "int32"
-    return getattr(processor, "dtype", None) or "fp32"
+    return traits.dtype(processor) or "fp32"
 
 
 def pad(arrays: Sequence[np.ndarray]) -> Padded:

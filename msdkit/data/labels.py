@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from msdkit import traits
 from msdkit.errors import DataError, listing, suggest
 from msdkit.types import Task
 
@@ -104,7 +105,7 @@ def labels_at(labels: Labels, rows: Tensor) -> Labels:
 
 def gives_labels(dataset: Any, task: Task) -> bool:
     """Whether a data set has `labels(rows)`: then all of its examples have a label, or none."""
-    return task != "single_label" and callable(getattr(dataset, "labels", None))
+    return task != "single_label" and callable(traits.labels(dataset))
 
 
 def encode_numbers(label: Any, names: Sequence[str]) -> np.ndarray:

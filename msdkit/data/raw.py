@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from msdkit import traits
 from msdkit.data.labels import Labels, LazyLabels, encode_label, gives_labels
 from msdkit.errors import DataError, listing
 from msdkit.io.arrays import ArrayWriter, on_disk
@@ -35,7 +36,7 @@ class RawSplit:
 
     def __init__(self, dataset: Any, split: str, task: Task, limit: int | None = None) -> None:
         self.dataset, self.split, self.task = dataset, split, task
-        self._read = getattr(dataset, "unlabelled", dataset.__getitem__)
+        self._read = traits.unlabelled(dataset) or dataset.__getitem__
         self.label_names = list(dataset.label_names)
         self._classes = {name: i for i, name in enumerate(self.label_names)}
         self.modalities = tuple(dataset.modalities)
@@ -59,7 +60,7 @@ class RawSplit:
 
     @property
     def _knows_content(self) -> bool:
-        return callable(getattr(self.dataset, "fingerprint", None))
+        return callable(traits.fingerprint(self.dataset))
 
     def _lazy(self, count: int, ids: StringsWriter) -> LazyLabels | None:
         """Labels that the data set gives when asked; its first example tells whether it has any."""
@@ -147,7 +148,7 @@ class RawSplit:
 
         They come from its optional method `slices() -> {name: [rows]}`.
         """
-        hook = getattr(self.dataset, "slices", None)
+        hook = traits.slices(self.dataset)
         if self.labels is None or hook is None:
             return {}
         found = {name: np.asarray(rows).reshape(-1) for name, rows in hook().items()}

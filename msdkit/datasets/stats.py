@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from msdkit import traits
 from msdkit.types import Example
 
 
@@ -61,7 +62,7 @@ def _labels(dataset: Any, values: Mapping[str, list[Any]]) -> Iterator[Any]:
 
 
 def _task(dataset: Any) -> str:
-    return getattr(dataset, "task", "single_label")
+    return traits.task(dataset)
 
 
 def _numbers(label: Any, names: Sequence[str]) -> np.ndarray:

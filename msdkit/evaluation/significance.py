@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from msdkit import traits
 from msdkit.registry import METRICS
 from msdkit.types import Task
 
@@ -78,8 +79,8 @@ def metric_sums(node: Any, shares: Tensor, labels: Tensor, task: Task) -> Metric
         return METRICS.build(node, num_classes=shares.shape[1], task=task)
 
     metric = build()
-    if hasattr(metric, "counts"):
-        return Sums(metric, metric.counts(shares, labels))
+    if counts := traits.counts(metric):
+        return Sums(metric, counts(shares, labels))
     return Anew(build, shares, labels)
 
 

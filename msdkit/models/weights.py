@@ -7,6 +7,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from msdkit import traits
 from msdkit.errors import DataError, MsdkitError
 from msdkit.models.safe_pickle import read_pickle
 
@@ -18,8 +19,7 @@ ACCEPTED = "model.safetensors, pytorch_model.bin, or one .safetensors, .pt, .pth
 
 def load_weights(model: nn.Module, folder: str | Path) -> None:
     """Load a folder into any model: by its own `load_folder`, or strictly by name and shape."""
-    own = getattr(model, "load_folder", None)
-    if own is not None:
+    if own := traits.load_folder(model):
         own(folder)
     else:
         load_strictly(model, read_weights(folder), str(folder))

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from msdkit import traits
 from msdkit.config.schema import TERM
 from msdkit.distillation.views import distilled_views
 from msdkit.evaluation.scores import metric_name, score
@@ -26,7 +27,7 @@ Values = dict[str, list[float]]  # {model: value of each seed}
 
 def higher_is_better(metric: str) -> bool:
     """Whether a larger value of the metric is the better one."""
-    return getattr(METRICS.get(metric), "higher_is_better", True)
+    return traits.higher_is_better(METRICS.get(metric))
 
 
 def evaluated(run: Run) -> Mapping[str, Any]:

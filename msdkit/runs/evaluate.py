@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from msdkit import parallel
+from msdkit import parallel, traits
 from msdkit.data.raw import RawSplit
 from msdkit.errors import DataError, listing
 from msdkit.evaluation.cost import FLOP_EXAMPLES, SPEED_EXAMPLES, cost, together
@@ -82,7 +82,7 @@ def _write_answers(
 
 def write_submission(raw: RawSplit, rows: PredictionRows, folder: Path) -> None:
     """The files that a data set's `submission(rows) -> {name: text}` makes of a whole split."""
-    hook = getattr(raw.dataset, "submission", None)
+    hook = traits.submission(raw.dataset)
     if hook is None or len(raw) < len(raw.dataset):
         return
     for name, text in hook(rows).items():

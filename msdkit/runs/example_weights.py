@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from msdkit import traits
 from msdkit.distillation.distiller import Distiller
 from msdkit.distillation.terms import Term
 from msdkit.errors import ConfigError, listing
@@ -37,7 +38,7 @@ def example_weights(
     terms = _readable_terms(distiller)
     if terms is None or teachers is None or teachers.drawn_anew(split) or raw.labels is None:
         return None
-    if distiller.weighting is not None and hasattr(distiller.weighting, "fit"):
+    if traits.fit(distiller.weighting):
         _ = experiment.train_split  # which fits it
     answers = teachers.answers(split, distiller.teacher_views)["logits"]
     replay, step = _replay(experiment, student, terms)
@@ -85,7 +86,8 @@ def _readable_terms(distiller: Distiller) -> list[Term] | None:
 
     A weighting that says not to change with the step reads no losses.
     """
-    reads_losses = getattr(distiller.weighting, "per_step", distiller.weighting is not None)
+    weighting = distiller.weighting
+    reads_losses = weighting is not None and traits.per_step(weighting) is not False
     if not distiller.terms or (reads_losses and any(term.needs for term in distiller.terms)):
         return None
     return [replace(t, loss=_Unread()) if t.needs else t for t in distiller.terms]

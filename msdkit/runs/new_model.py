@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from msdkit import traits
+from msdkit.builtin import DEFAULT_PROCESSORS
 from msdkit.config.schema import MODEL, ExperimentConfig, Node
 from msdkit.data.raw import RawSplit
 from msdkit.errors import ConfigError
@@ -16,8 +18,6 @@ from msdkit.progress import console
 from msdkit.registry import MASKINGS, MODELS, PROCESSORS
 from msdkit.runs.saved_model import SavedModel
 from msdkit.types import Modality
-
-RAW_PROCESSORS = {"text": "words", "image": "patches", "array": "array"}
 
 
 def new_model(
@@ -35,11 +35,10 @@ def new_model(
     kinds = {m: raw_kind(declared[m], train.raw(0, m)) for m in declared}
     nodes, processors = _processors(keys, kinds, declared, train, teacher)
     init = keys.init or {}
-    cls: Any = MODELS.get(plain["name"])
     if "folder" in init:
         init = {"folder": folder_of(init["folder"])}
-        stored: dict[str, Any] = getattr(cls, "parameters_from", lambda _: {})(init["folder"])
-        plain = {**stored, **plain}
+        stored = traits.parameters_from(MODELS.get(plain["name"]))
+        plain = {**(stored(init["folder"]) if stored else {}), **plain}
     model = MODELS.build(
         plain,
         modalities={m: p.modality for m, p in processors.items()},
@@ -53,11 +52,11 @@ def new_model(
         config.masking,
         processors,
         nodes,
-        getattr(train.dataset, "fields", None) or kinds,
+        traits.fields(train.dataset) or kinds,
         train.task,
         train.label_names,
         [str(Path(p).resolve()) if p.endswith(".py") else p for p in config.plugins],
-        getattr(train.dataset, "id_column", "id"),
+        traits.id_column(train.dataset),
     )
 
 
@@ -99,12 +98,12 @@ def raw_kind(declared: Any, raw: Any) -> str:
 def processor_node(modality: str, kind: str, node: Any) -> Node:
     """The named processor, or the one that fits the raw values."""
     if node is None:
-        if kind not in RAW_PROCESSORS:
+        if kind not in DEFAULT_PROCESSORS:
             raise ConfigError(
                 f"modality '{modality}' ({kind}) needs a processor in the model node, such as "
                 f"processors: {{{modality}: {{name: features, store: PATH}}}}"
             )
-        node = RAW_PROCESSORS[kind]
+        node = DEFAULT_PROCESSORS[kind]
     return {"name": node} if isinstance(node, str) else node
 
 

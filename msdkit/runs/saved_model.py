@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from msdkit import parallel
+from msdkit import parallel, traits
 from msdkit.config.schema import Node
 from msdkit.data.inputs import pad
 from msdkit.errors import DataError
@@ -88,7 +88,7 @@ class SavedModel:
     def needed(self, views: Sequence[str]) -> list[str]:
         """The modalities that these views read; all others may be absent."""
         parsed = [View.parse(v, self.processors) for v in views]
-        read = getattr(self.model, "read", None)
+        read = traits.read(self.model)
         return read(parsed) if read else sorted(set().union(*(v.visible for v in parsed)))
 
     def inputs(self, examples: Sequence[Mapping[str, Any]], views: Sequence[View]) -> Any:

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from msdkit import parallel
+from msdkit import parallel, traits
 from msdkit.config.files import load_raw, merge, name_nodes, parse_override, set_path
 from msdkit.config.schema import ExperimentConfig
 from msdkit.config.validation import validate
@@ -79,7 +79,7 @@ class _Sweep:
         self.out, self.kept = out, RunCache()
         experiment = Experiment(_quiet(config), tiny=tiny, raw=self.kept.raw)
         self.metric, self.inputs = experiment.metric, experiment.provenance
-        higher = getattr(METRICS.get(self.metric), "higher_is_better", True)
+        higher = traits.higher_is_better(METRICS.get(self.metric))
         self.trials = Trials(out, config.sweep, trials, seed=config.seed, higher=higher)
 
     def go(self, asked: dict[str, Any]) -> dict[str, Any]:

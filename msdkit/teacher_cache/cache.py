@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from msdkit import traits
 from msdkit.data.inputs import ModelInputs
 from msdkit.errors import ConfigError, DataError
 from msdkit.io.strings import digest
@@ -92,7 +93,7 @@ def cached_answers(
 def _refuse_random(teacher: nn.Module, inputs: ModelInputs) -> None:
     """ConfigError for what is drawn anew at each step: a masking, or processors in training."""
     drawn = [f"the processor of '{m}'" for m in inputs.random if inputs.raw.split == "train"]
-    if not getattr(getattr(teacher, "masking", None), "deterministic", True):
+    if not traits.deterministic(traits.masking(teacher)):
         drawn.append("the masking")
     if drawn:
         raise ConfigError(
@@ -148,7 +149,7 @@ class _Build:
     def _shown(self) -> list[list[str]]:
         """The modalities that each view's answers depend on: the visible ones where a masking does
         not read the hidden, else all, since even a hidden length may show."""
-        reads = getattr(getattr(self.teacher, "masking", None), "reads", True)
+        reads = traits.reads(traits.masking(self.teacher))
         return [[m for m in self.inputs.rows if reads or m in v.visible] for v in self.views]
 
     def _shard(self, plan: Plan, work: np.ndarray, shard: int, advance: Advance) -> Tensors:

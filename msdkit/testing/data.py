@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from msdkit import traits
 from msdkit.data.labels import encode_label
 from msdkit.errors import DataError, listing
 from msdkit.testing.promises import promise
@@ -46,8 +47,8 @@ def _opened(cls: Any, split: str, params: Mapping[str, Any]) -> Any:
 
 
 def _check_declared(cls: Any, params: Mapping[str, Any], data: Any) -> None:
-    if hasattr(cls, "declare"):
-        said = cls.declare(**params)
+    if declare := traits.declare(cls):
+        said = declare(**params)
     else:
         said = {name: getattr(cls, name, None) for name in ("modalities", "task")}
     found = {"modalities": data.modalities, "task": data.task}

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from msdkit import traits
 from msdkit.errors import listing
 from msdkit.testing.promises import EXTREME, WIDTH, labels_of, normal, promise
-from msdkit.types import MULTIMODAL, TASKS, ModelOutput, Task
+from msdkit.types import MULTIMODAL, ModelOutput, Task
 
 BATCH, LENGTH, LAYERS = 3, 5, 2
 VIEWS = (MULTIMODAL, "text", "image")
@@ -34,7 +35,7 @@ def check_loss(loss: Any, *, task: Task = "single_label", num_classes: int = 4) 
     `divergence`, its mean is not negative, and zero at the teacher. A loss on features is built
     for `WIDTH` and gets two pairs of layers; one with the scope "views" gets text and image too.
     """
-    kinds = getattr(loss, "task_kinds", TASKS)
+    kinds = traits.task_kinds(loss)
     promise(task in kinds, loss, f"is not for {task}; its task_kinds: {listing(kinds)}")
     labels = labels_of(task, BATCH, num_classes)
     near, other = (normal(BATCH, num_classes, seed=seed) for seed in range(2))
@@ -48,7 +49,7 @@ def check_loss(loss: Any, *, task: Task = "single_label", num_classes: int = 4) 
         far = (EXTREME * near.sign()).to(dtype)
         _evaluate(loss, far, -far, labels)
         _evaluate(loss, far, far, labels, same=True)
-    if getattr(loss, "divergence", False):
+    if traits.divergence(loss):
         mean = values.mean()
         promise(mean >= -1e-6, loss, f"says `divergence`, but has a mean of {mean:.3g} < 0")
         zero = _evaluate(loss, near, near, labels, same=True)[0].abs().max()
@@ -98,7 +99,7 @@ def _call(
 ) -> Tensor:
     if len(inspect.signature(loss.forward).parameters) == 2:
         return loss(student[MULTIMODAL].logits, labels)
-    if getattr(loss, "scope", "view") == "views":
+    if traits.scope(loss) == "views":
         return loss(student, teacher, labels)
     return loss(student[MULTIMODAL], teacher[MULTIMODAL], labels)
 
@@ -109,7 +110,7 @@ def _leaves(outputs: dict[str, ModelOutput]) -> list[Tensor]:
 
 def _outputs(loss: Any, logits: Tensor, seed: int, empty: int) -> dict[str, ModelOutput]:
     """{view: an output with the features that the loss needs}, all of them leaves of the graph."""
-    names = _feature_names(getattr(loss, "needs", ()))
+    names = _feature_names(traits.needs(loss))
     count, scale = len(logits), EXTREME if logits.abs().max() >= EXTREME else 1.0
     lengths = LENGTH - torch.arange(count)[:, None]
     mask = torch.arange(LENGTH) < lengths

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from msdkit import traits
 from msdkit.testing.promises import labels_of, promise
 from msdkit.types import Task
 
@@ -19,7 +20,7 @@ def check_metric(metric: Any, *, task: Task = "single_label", num_classes: int =
     right = torch.nn.functional.one_hot(torch.arange(len(labels)) % num_classes).float()
     right = labels if task == "regression" else right
     good, bad = _value(metric, right, labels), _value(metric, right.roll(1, dims=1), labels)
-    sign = 1 if getattr(metric, "higher_is_better", True) else -1
+    sign = 1 if traits.higher_is_better(metric) else -1
     promise(
         sign * good > sign * bad,
         metric,

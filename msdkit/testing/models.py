@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from msdkit import traits
 from msdkit.errors import listing
-from msdkit.testing.promises import hook, normal, promise
+from msdkit.testing.promises import answer, normal, promise
 from msdkit.types import Modality, ModelOutput, Padded, View, known_views
 
 BATCH = 3
@@ -29,8 +30,8 @@ def check_model(model: Any, modalities: Mapping[str, Modality] | None = None) ->
     modalities = dict(modalities or model.modalities)
     training = model.training
     model.eval()
-    masking, inputs = getattr(model, "masking", None), _inputs(modalities)
-    if getattr(masking, "observes", False):
+    masking, inputs = traits.masking(model), _inputs(modalities)
+    if traits.observes(masking):
         model.fit_masking([inputs])
     views = known_views(modalities)
     logits = _check_logits(model, inputs, views)
@@ -38,9 +39,10 @@ def check_model(model: Any, modalities: Mapping[str, Modality] | None = None) ->
         mask = torch.zeros_like(inputs[name].mask)
         empty = {**inputs, name: inputs[name]._replace(mask=mask)}
         _check_logits(model, empty, views, f"where '{name}' is all padding")
-    if getattr(masking, "deterministic", True):
+    if traits.deterministic(masking):
         _check_padding(model, inputs, views, logits)
-        _check_hidden(model, modalities, inputs, views, logits, getattr(masking, "reads", False))
+        reads = masking is not None and traits.reads(masking)
+        _check_hidden(model, modalities, inputs, views, logits, reads)
         _check_alone(model, inputs, views, logits)
     _check_features(model, inputs, views)
     model.train(training)
@@ -67,7 +69,7 @@ def _check_logits(
     outputs = model(inputs, views)
     names = [v.name for v in views]
     promise(list(outputs) == names, model, f"must answer views {names}, answered {list(outputs)}")
-    classes = getattr(model, "num_classes", outputs[names[0]].logits.shape[-1])
+    classes = traits.num_classes(model) or outputs[names[0]].logits.shape[-1]
     for name, output in outputs.items():
         where_view = " ".join(filter(None, [f"for view '{name}'", where]))
         shape, wanted = list(output.logits.shape), [BATCH, classes]
@@ -129,7 +131,7 @@ def _check_alone(model: Any, inputs: Inputs, views: list[View], logits: Any) -> 
 
 
 def _check_features(model: Any, inputs: Inputs, views: list[View]) -> None:
-    names = list(getattr(model, "feature_names", ()))
+    names = list(traits.feature_names(model))
     for view, output in (model(inputs, views, names) if names else {}).items():
         found = set(output.features)
         promise(
@@ -162,7 +164,7 @@ def check_masking(masking: Any, width: int = 8) -> None:
     place of a modality tells nothing of it, unless it draws from other examples."""
     mask = torch.arange(5) < torch.tensor([[5], [3], [2]])
     embeddings, token = normal(BATCH, 5, width), normal(width, seed=1)
-    hook(masking, "setup", ["text"], width)
+    answer(traits.setup(masking), ["text"], width)
     if masking.observes:
         masking.observe(embeddings, mask, "text", True)
     results = [masking(x, mask, "text", token) for x in (embeddings, -embeddings)]

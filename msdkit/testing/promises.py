@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -20,9 +21,8 @@ def promise(kept: Any, plugin: Any, sentence: str) -> None:
         raise AssertionError(f"{cls.__name__} {sentence}")
 
 
-def hook(plugin: Any, name: str, *arguments: Any) -> Any:
+def answer(method: Callable[..., Any] | None, *arguments: Any) -> Any:
     """The answer of an optional method, None where there is no such method."""
-    method = getattr(plugin, name, None)
     return None if method is None else method(*arguments)
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from torch import Tensor
 
+from msdkit import traits
 from msdkit.errors import ConfigError, listing
-from msdkit.testing.promises import EXTREME, hook, labels_of, normal, promise
+from msdkit.testing.promises import EXTREME, answer, labels_of, normal, promise
 from msdkit.types import TASKS, Task, View, WeightingInput, default_views, known_views
 
 TRAIN, CLASSES = 6, 4
@@ -28,11 +29,11 @@ def check_weighting(
     asks for exist; `fit` is called over a small training set that the batches come from. `task` is
     one of its `task_kinds` (all, where it names none); one that learns has a whole `interval`.
     """
-    kinds = getattr(weighting, "task_kinds", TASKS)
+    kinds = traits.task_kinds(weighting)
     unknown = set(kinds) - set(TASKS)
     promise(not unknown, weighting, f"names task_kinds {listing(unknown)}; known: {listing(TASKS)}")
     promise(task in kinds, weighting, f"is not for {task}; its task_kinds: {listing(kinds)}")
-    interval = getattr(weighting, "interval", 1)
+    interval = traits.interval(weighting)
     whole = isinstance(interval, int) and interval > 0
     promise(whole, weighting, f"must have a whole number of steps as interval, has {interval!r}")
     _check(deepcopy(weighting), task, tuple(modalities))
@@ -44,18 +45,18 @@ def check_weighting(
 
 def _check(weighting: Any, task: Task, modalities: tuple[str, ...]) -> None:
     views, known = default_views(modalities), known_views(modalities)
-    wanted = hook(weighting, "teacher_views", modalities) or []
+    wanted = answer(traits.teacher_views(weighting), modalities) or []
     unknown = set(wanted) - set(known)
     promise(
         not unknown, weighting, f"asks for views {listing(unknown)}; there are {listing(known)}"
     )
-    hook(weighting, "validate", [v.name for v in views])
+    answer(traits.validate(weighting), [v.name for v in views])
     names = dict.fromkeys([*map(str, views), *wanted])
     plain = {name: normal(TRAIN, CLASSES, seed=i) for i, name in enumerate(names)}
     far = {name: EXTREME * x.sign() for name, x in plain.items()}
     labels, ids = labels_of(task, TRAIN, CLASSES), [f"id{i}" for i in range(TRAIN)]
     for logits in (plain, far, {name: x.bfloat16() for name, x in far.items()}):
-        hook(weighting, "fit", logits, labels, ids)
+        answer(traits.fit(weighting), logits, labels, ids)
         for rows in ([4, 0, 2], [1]):
             chosen = {name: x[rows] for name, x in logits.items()}
             batch_ids = [ids[i] for i in rows]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from msdkit import parallel
+from msdkit import parallel, traits
 from msdkit.config.schema import TrainConfig
 from msdkit.distillation.distiller import Distiller
 from msdkit.errors import ConfigError, listing
@@ -108,7 +108,7 @@ def shared_out(config: TrainConfig, batches: int | None) -> TrainConfig:
 
 def check_processes(accelerator: Any, distiller: Distiller, held_out: Sized | None) -> None:
     """ConfigError for what several processes cannot do as one would."""
-    world, learns = parallel.world(), hasattr(distiller.weighting, "update")
+    world, learns = parallel.world(), traits.learns(distiller.weighting)
     sharded = accelerator.distributed_type == "FSDP"
     if sharded and accelerator.state.fsdp_plugin.auto_wrap_policy is not None:
         raise ConfigError(
@@ -120,12 +120,8 @@ def check_processes(accelerator: Any, distiller: Distiller, held_out: Sized | No
             f"weighting {type(distiller.weighting).__name__} learns from whole gradients, and "
             "FSDP keeps them in pieces; accepted: train.parallel: ddp"
         )
-    masking = getattr(distiller.student, "masking", None)
-    if (
-        world > 1
-        and any(distiller.modality_dropout.values())
-        and getattr(masking, "observes", False)
-    ):
+    masking = traits.masking(distiller.student)
+    if world > 1 and any(distiller.modality_dropout.values()) and traits.observes(masking):
         raise ConfigError(
             "masking 'mean' with train.modality_dropout learns from another number of calls in "
             f"each of {world} processes; accepted: one process, another masking, or no dropout"
@@ -178,8 +174,8 @@ def coupled_line(distiller: Distiller) -> str:
 def coupled(distiller: Distiller) -> list[str]:
     """What compares the examples of a batch: losses, the weighting, the masking, the student."""
     named: dict[str, Any] = {term.name: term.loss for term in distiller.terms}
-    for part in (distiller.weighting, getattr(distiller.student, "masking", None)):
+    for part in (distiller.weighting, traits.masking(distiller.student)):
         named[type(part).__name__.lower()] = part  # as their plugins are called
-    found = [name for name, part in named.items() if getattr(part, "batch_coupled", False)]
+    found = [name for name, part in named.items() if traits.batch_coupled(part)]
     norms = any(isinstance(module, _BatchNorm) for module in distiller.student.modules())
     return [*found, *(["the student's BatchNorm"] if norms else [])]

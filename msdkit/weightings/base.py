@@ -8,13 +8,12 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from msdkit.errors import ConfigError
+from msdkit.traits import of_kind
 from msdkit.types import WeightingInput
 
-# What a wrapper answers as the weighting inside does, where it has no answer of its own
-HANDED_ON = frozenset(
-    {"teacher_views", "validate", "fit", "update", "interval", "task_kinds"}
-    | {"per_step", "learning", "batch_coupled"}
-)
+# What a wrapper answers as the weighting inside does, where it has no answer of its own: all but
+# what a weighting says of its own parameters and purpose
+HANDED_ON = of_kind("weighting") - {"candidates", "control"}
 
 
 class Weighting(nn.Module):

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from torch import Tensor, nn
 
+from msdkit import traits
 from msdkit.errors import ConfigError, listing, suggest
 from msdkit.registry import WEIGHTINGS
 from msdkit.types import NonNegativeFloat, PositiveInt, WeightingInput
@@ -57,9 +58,8 @@ class Schedule(Wrapper):
                     f"views.{i}: '{name}' is not a distilled view. "
                     f"{suggest(name, views)}Distilled: {listing(views)}"
                 )
-        inner = getattr(self.of, "validate", None)
-        if inner:
-            inner(views)
+        if validate := traits.validate(self.of):
+            validate(views)
 
     def factor(self, step: int) -> float:
         """f(step)"""
