@@ -1,9 +1,10 @@
-"""Imports go downwards only."""
+"""Imports go downwards only, and no two files import one another."""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,15 @@ def test_imports_go_downwards(path):
         if there not in ("", hall(own)):
             allowed = PACKAGES[hall(own)].split() if hall(own) else []
             assert there in allowed, f"{own} imports {name}; it may import {allowed}"
+
+
+def test_no_circle_of_files():
+    graph = {
+        module: {name for name in imports(path) if name in MODULES} - {module, "msdkit"}
+        for module, path in MODULES.items()
+        if module != "msdkit"
+    }
+    list(TopologicalSorter(graph).static_order())  # CycleError names the circle
 
 
 def test_every_package_has_a_row_and_imports_rows_below_it():

@@ -7,7 +7,9 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Lt
 
+from msdkit.builtin import DEFAULT_MASKING
 from msdkit.config.space import SPACE
+from msdkit.config.teachers import combines, members
 from msdkit.registry import (
     DATASETS,
     LOSSES,
@@ -159,18 +161,10 @@ class NodeOf:
 TERM = NodeOf(LOSSES, TermKeys)
 TASK = NodeOf(LOSSES, TaskKeys)
 MODEL = NodeOf(MODELS, ModelKeys)
-MULTI = "multi_teacher"
-
-
-def members(node: Node) -> dict[str, Any]:
-    """{where in the node: teacher's node} of a `multi_teacher` node."""
-    listed = {f"teachers.{i}": n for i, n in enumerate(node.get("teachers") or [])}
-    alone = {f"specialists.{v}": n for v, n in (node.get("specialists") or {}).items()}
-    return {**listed, **alone}
 
 
 class TeacherNode(NodeOf):
-    """A model node, `{run: FOLDER}`, `{config: PATH}`, or `multi_teacher` with several of them."""
+    """A model node, `{run: FOLDER}`, `{config: PATH}`, or what makes one of several of them."""
 
     def validate(self, node: Any) -> list[Problem]:
         if isinstance(node, dict) and "name" not in node:
@@ -178,13 +172,18 @@ class TeacherNode(NodeOf):
                 return []
             expected = "a model node, {run: FOLDER}, or the path of a config that makes it"
             return [("", f"expected {expected}; got {node!r}")]
-        found = super().validate(node)
-        if isinstance(node, dict) and node.get("name") == MULTI and not found:
-            for where, one in members(node).items():
-                found += [(f"{where}.{p}" if p else where, m) for p, m in self.validate(one)]
-                if isinstance(one, dict) and one.get("name") == MULTI:
-                    found.append((where, f"'{MULTI}' holds no other; list all teachers in one"))
-        return found
+        problems = super().validate(node)
+        return self._members(node) if combines(node) and not problems else problems
+
+    def _members(self, node: Node) -> list[Problem]:
+        """What is wrong with each of several teachers."""
+        problems = []
+        for where, one in members(node).items():
+            problems += [(f"{where}.{p}" if p else where, m) for p, m in self.validate(one)]
+            if combines(one):
+                message = f"'{one['name']}' holds no other; list all teachers in one"
+                problems.append((where, message))
+        return problems
 
 
 @dataclass(kw_only=True)
@@ -205,7 +204,7 @@ class ExperimentConfig:
     task: Annotated[Node, TASK] | None = None
     distill: list[Annotated[Node, TERM]] = field(default_factory=list)
     weighting: Annotated[Node, WEIGHTINGS] | None = None
-    masking: Annotated[Node, MASKINGS] = field(default_factory=lambda: {"name": "drop"})
+    masking: Annotated[Node, MASKINGS] = field(default_factory=lambda: {"name": DEFAULT_MASKING})
     train: TrainConfig = field(default_factory=TrainConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     sweep: dict[str, Annotated[Node, SPACE]] = field(default_factory=dict)

@@ -3,46 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from msdkit.config.checks import check_fit
+from msdkit.config.checks.sweep import check_sweep
 from msdkit.config.files import RawConfig, load_raw, name_nodes
-from msdkit.config.report import Finding, listed
+from msdkit.config.report import Report, listed
 from msdkit.config.schema import EvaluateConfig, ExperimentConfig, Node, TrainConfig
-from msdkit.errors import ConfigError, MsdkitError
+from msdkit.errors import ConfigError
 from msdkit.hub.paths import fetched, local
 from msdkit.registry import load_entry_points, load_plugins
 from msdkit.signatures import config_parameters, parameter_problems
 
 
 @dataclass
-class Validation:
-    """What is wrong with a config; the typed config when nothing is.
+class Validation(Report):
+    """What is wrong with a config; the typed config when nothing is."""
 
-    notes name what is yet to be made: no mistake, but where a note blocks, `run` cannot start.
-    """
-
-    raw: RawConfig
-    problems: list[Finding] = field(default_factory=list)
-    notes: list[Finding] = field(default_factory=list)
     config: ExperimentConfig | None = None
-
-    def problem(self, path: str, message: str) -> None:
-        self.problems.append(Finding(self.raw.source_of(path), path or "config", message))
-
-    def note(self, path: str, message: str, blocks: bool = False) -> None:
-        self.notes.append(Finding(self.raw.source_of(path), path, message, blocks))
-
-    def attempt(self, path: str, action: Callable[[], Any]) -> Any:
-        """The action's result; a mistake that it raises becomes a problem at `path`."""
-        try:
-            return action()
-        except MsdkitError as error:
-            self.problem(path, str(error))
-            return None
 
     def require(self) -> ExperimentConfig:
         """The config; ConfigError that lists every problem."""
@@ -58,12 +40,18 @@ class Validation:
             raise ConfigError(listed("thing still to make", blocking))
         return config
 
+    def validate(self, values: Node) -> Validation:
+        return validate(replace(self.raw, values=values))
+
+    def teacher_lacks(self, node: Node) -> str:
+        return teacher_lacks(node, self.raw.tiny)
+
+    def model_node(self, node: Node) -> Node | None:
+        return model_node(node, self.raw.tiny)
+
 
 def validate(raw: RawConfig) -> Validation:
     """Check a merged config: structure, names and parameters, and whether the parts fit."""
-    from msdkit.config.checks.parts import check_fit
-    from msdkit.config.checks.sweep import check_sweep
-
     report = Validation(raw)
     values = name_nodes(raw.values)
     report.attempt("plugins", load_entry_points)
@@ -76,7 +64,7 @@ def validate(raw: RawConfig) -> Validation:
     if not report.problems:
         report.config = typed(raw, values)
     check_fit(report, values)
-    check_sweep(report, validate)
+    check_sweep(report)
     return report
 
 
@@ -118,8 +106,6 @@ def teacher_folder(node: Node, tiny: bool = False) -> Path:
 
 def teacher_config(node: Node, tiny: bool = False) -> ExperimentConfig:
     """The config of `{config: PATH}`; ConfigError on what is wrong with it."""
-    from msdkit.config.validation import validate
-
     _refuse_circle(node["config"])
     return validate(load_raw([node["config"]], tiny=tiny)).require()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import torch
@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from msdkit.errors import ConfigError
 from msdkit.functional import upcast
 from msdkit.registry import MODELS
-from msdkit.types import NonNegativeFloat, Task
+from msdkit.types import NonNegativeFloat, Task, View
+
+NO_CONFIDENCE = "confidence needs classes; a regression has none"
 
 
 @MODELS.register("multi_teacher")
@@ -29,8 +31,6 @@ class MultiTeacher(nn.Module):
     multi-label tasks), so that the surer teacher counts more. specialists: {view: node}; that
     teacher alone answers the view, from all of its modalities if it knows none but the view's.
     """
-
-    role = "teacher"
 
     def __init__(
         self,
@@ -50,6 +50,26 @@ class MultiTeacher(nn.Module):
         self.teachers, self.weights = teachers, weights
         self.specialists = specialists or {}
 
+    @staticmethod
+    def combined(node: dict[str, Any]) -> dict[str, Any]:
+        """{where: node} of the teachers, and of the specialists."""
+        listed = {f"teachers.{i}": one for i, one in enumerate(node.get("teachers") or [])}
+        alone = {f"specialists.{v}": one for v, one in (node.get("specialists") or {}).items()}
+        return {**listed, **alone}
+
+    @staticmethod
+    def misfits(
+        node: dict[str, Any], modalities: Sequence[str], task: Task
+    ) -> Iterator[tuple[str, str]]:
+        """(path, message): views that there are not, and confidence where there is none."""
+        for view in node.get("specialists") or {}:
+            try:
+                View.parse(view, modalities)
+            except ConfigError as error:
+                yield f"specialists.{view}", str(error)
+        if node.get("weights") == "confidence" and task == "regression":
+            yield "weights", NO_CONFIDENCE
+
     def forward(self, answers: Sequence[Tensor], task: Task) -> Tensor:
         """K x [N, C] -> [N, C]"""
         stacked = torch.stack([upcast(a) for a in answers], dim=1)  # [N, K, C]
@@ -68,7 +88,7 @@ class MultiTeacher(nn.Module):
 def entropy(logits: Tensor, task: Task) -> Tensor:
     """[..., C] -> [...], nats; ConfigError for regression, whose answers have none"""
     if task == "regression":
-        raise ConfigError("weights: confidence needs classes; a regression has none")
+        raise ConfigError(f"weights: {NO_CONFIDENCE}")
     if task == "single_label":
         return -(logits.softmax(-1) * logits.log_softmax(-1)).sum(-1)
     p = logits.sigmoid()

@@ -13,13 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from msdkit import traits
 from msdkit.config.declarations import (
     declared,
     default_metrics,
     default_task,
     from_cache,
     held_out_share,
-    learns,
 )
 from msdkit.config.schema import TASK, TERM, ExperimentConfig, Node
 from msdkit.data.inputs import ModelInputs
@@ -180,7 +180,7 @@ class Experiment:
             "task": self.task,
         }
         for who, saved in (("student", self.student), ("teacher", self.teacher)):
-            width = getattr(saved.model if saved else None, "width", None)
+            width = traits.width(saved.model if saved else None)
             if width is not None:
                 found[f"{who}_dim"] = width
         return found
@@ -220,7 +220,7 @@ class Experiment:
 
     def held_out(self) -> Split | None:
         """The examples set aside from training for a weighting that learns from them."""
-        if not learns(self.weighting) or not self.distiller.terms:
+        if not traits.learns(self.weighting) or not self.distiller.terms:
             return None
         return Split(self.inputs("train"), rows=self._rows[1])
 
@@ -287,7 +287,7 @@ class Experiment:
             evaluate=lambda: self.evaluate(val)[1],
             save_model=self.student.save,
             metric=self.metric,
-            higher_is_better=getattr(metric, "higher_is_better", True),
+            higher_is_better=traits.higher_is_better(metric),
             accelerator=self.accelerator,
             held_out=self.held_out(),
             label_names=() if self.task == "regression" else self.label_names,

@@ -10,8 +10,9 @@ from typing import Any
 
 from torch import Tensor
 
-from msdkit.config.declarations import teacher_nodes
-from msdkit.config.schema import MULTI, ExperimentConfig, Node, members
+from msdkit import traits
+from msdkit.config.schema import ExperimentConfig, Node
+from msdkit.config.teachers import combines, members, teacher_nodes
 from msdkit.config.validation import teacher_config, teacher_folder, teacher_lacks
 from msdkit.data.inputs import ModelInputs
 from msdkit.data.labels import labels_at
@@ -20,14 +21,15 @@ from msdkit.distillation.distiller import Distiller
 from msdkit.errors import ConfigError
 from msdkit.progress import console
 from msdkit.registry import MODELS
-from msdkit.runs.ensemble import MultiTeacher
 from msdkit.runs.folder import differences, training_of
 from msdkit.runs.saved_model import SavedModel, load
 from msdkit.teacher_cache.cache import AnswerRows, Answers, DType, cached_answers
 from msdkit.types import MULTIMODAL, Task, View
 
 SHOWN = 20  # names that an error lists in full
+SPECIALIST = "specialists."  # and the view: where a teacher stands that alone answers it
 Models = Mapping[str, SavedModel]  # by where they stand in the config: "" for one teacher
+Combine = Callable[[Sequence[Tensor], Task], Tensor]  # K x [N, C] -> [N, C]
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Combined:
     """The answers of several teachers made one, `[N, C]`, for the rows that are asked for."""
 
     rows: Sequence[AnswerRows]
-    combine: MultiTeacher
+    combine: Combine
     task: Task
 
     def __len__(self) -> int:
@@ -59,7 +61,7 @@ class Teachers:
     """
 
     models: Models
-    combine: MultiTeacher | None
+    combine: Combine | None
     raw: Callable[[str], RawSplit]
     folder: Path
     batch_size: int
@@ -75,8 +77,8 @@ class Teachers:
     @property
     def fixed(self) -> bool:
         """Whether their answers are fixed; a random masking has none."""
-        maskings = [getattr(m.model, "masking", None) for m in self.models.values()]
-        return all(getattr(m, "deterministic", True) for m in maskings)
+        maskings = [traits.masking(saved.model) for saved in self.models.values()]
+        return all(traits.deterministic(masking) for masking in maskings)
 
     def drawn_anew(self, split: str) -> str:
         """What keeps their answers to a split from being fixed; empty if nothing."""
@@ -88,8 +90,7 @@ class Teachers:
     def fit_maskings(self) -> None:
         """The exact training means of their embeddings, where the masking is `mean`."""
         for key, saved in self.models.items():
-            masking = getattr(saved.model, "masking", None)
-            if masking is None or not getattr(masking, "observes", False):
+            if not traits.observes(traits.masking(saved.model)):
                 continue
             inputs, size, model = self.inputs("train", key), self.batch_size, saved.model
             starts, count = range(0, len(inputs.raw), self.batch_size), len(inputs.raw)
@@ -109,17 +110,17 @@ class Teachers:
         if self.combine is None:
             return self._cached("", split, views, features)
         task = self.raw(split).task
-        alone = {v for v in views if v in self.combine.specialists}
+        alone = {v for v in views if f"{SPECIALIST}{v}" in self.models}
         shared = [v for v in views if v not in alone]
         logits: dict[str, AnswerRows] = {v: self._specialist(split, v) for v in alone}
         if shared:
-            listed = [k for k in self.models if k.startswith("teachers.")]
-            found = [self._cached(k, split, shared)["logits"] for k in listed]
-            logits |= {v: Combined([one[v] for one in found], self.combine, task) for v in shared}
+            rest = [key for key in self.models if not key.startswith(SPECIALIST)]
+            each = [self._cached(key, split, shared)["logits"] for key in rest]
+            logits |= {v: Combined([one[v] for one in each], self.combine, task) for v in shared}
         return {"logits": {v: logits[v] for v in views}}
 
     def _specialist(self, split: str, view: View) -> AnswerRows:
-        key = f"specialists.{view}"
+        key = f"{SPECIALIST}{view}"
         knows = frozenset(self.models[key].processors)
         # A teacher of these modalities alone calls this view of the example the whole
         own = View(MULTIMODAL, knows) if view.visible == knows else view
@@ -155,9 +156,9 @@ def gather(
     """The teachers of a config, frozen; `new(node, role)` makes what no run has trained."""
     node = config.teacher
     assert node is not None
-    several, train = node.get("name") == MULTI, raw("train")
+    train = raw("train")
     models = {}
-    for role, (key, one) in enumerate((members(node) if several else {"": node}).items(), 1):
+    for role, (key, one) in enumerate(members(node).items(), 1):
         saved = new(one, role) if "name" in one else _trained(one, config.masking, tiny)
         if "name" in one and not (one.get("init") or {}).get("folder"):
             console().print("warning: the teacher is new, so its answers are random; see `init`")
@@ -165,7 +166,7 @@ def gather(
         check_teacher(where, saved, names, train.label_names, train.task)
         saved.model.eval().requires_grad_(False).to(device)
         models[key] = saved
-    combine = MODELS.build(node) if several else None
+    combine = MODELS.build(node) if combines(node) else None
     size, dtype = config.evaluate.batch_size, config.train.cache_dtype
     teachers = Teachers(models, combine, raw, folder, size, dtype, device)
     teachers.fit_maskings()
@@ -188,7 +189,7 @@ def check_teacher(
     where: str, saved: SavedModel, names: Sequence[str], labels: Sequence[str], task: Task
 ) -> None:
     """ConfigError unless a teacher answers the data set's question; a specialist may know less."""
-    specialist = ".specialists." in where
+    specialist = f".{SPECIALIST}" in where
     known = sorted(set(names) & set(saved.processors)) if specialist else sorted(names)
     for what, mine, theirs in (
         ("classes", labels, saved.label_names),
@@ -214,7 +215,7 @@ def _unlike(theirs: Sequence[str], mine: Sequence[str]) -> str:
 
 def fit_weighting(distiller: Distiller, teachers: Teachers, rows: Tensor) -> None:
     """Call the weighting's `fit` hook over the training examples at `rows`, if it has one."""
-    fit = getattr(distiller.weighting, "fit", None)
+    fit = traits.fit(distiller.weighting)
     if fit is None:
         return
     if drawn := teachers.drawn_anew("train"):

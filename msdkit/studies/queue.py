@@ -15,8 +15,8 @@ from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
-from msdkit.config.declarations import teacher_nodes
 from msdkit.config.schema import ExperimentConfig
+from msdkit.config.teachers import teacher_nodes
 from msdkit.config.validation import teacher_config, teacher_lacks
 from msdkit.errors import MsdkitError
 from msdkit.io.locks import claimed

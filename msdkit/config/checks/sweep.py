@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import replace
 from typing import Any
 
-from msdkit.config.files import RawConfig, set_path
-from msdkit.config.report import wrong
+from msdkit.config.files import set_path
+from msdkit.config.report import Report
 from msdkit.config.space import entry
 from msdkit.errors import ConfigError
 
 FIXED = ("base", "plugins", "seed", "run_dir", "dataset", "evaluate", "sweep")
 
 
-def check_sweep(report: Any, validate: Callable[[RawConfig], Any]) -> None:
+def check_sweep(report: Report) -> None:
     """Add to the report what is wrong with the config at the ends of each range, and at choices.
 
     A range is tried with all other keys as the config has them.
@@ -26,27 +25,25 @@ def check_sweep(report: Any, validate: Callable[[RawConfig], Any]) -> None:
     known = {(p.path, p.message) for p in report.problems}
     for key, node in space.items():
         path = f"sweep.{key}"
-        if wrong(report, path):
+        if report.wrong(path):
             continue
         if key.split(".")[0] in FIXED:
             report.problem(path, "trials are compared on the same data by the same measure")
             continue
         told: dict[str, Any] = {}  # what is wrong at several values is told of the first
         for value in entry(node).ends():
-            for message in _problems(report.raw, key, value, validate, known):
+            for message in _problems(report, key, value, known):
                 told.setdefault(message, value)
         for message, value in told.items():
             report.problem(path, f"at {value!r}: {message}")
 
 
-def _problems(
-    raw: RawConfig, key: str, value: Any, validate: Callable[[RawConfig], Any], known: set[Any]
-) -> list[str]:
+def _problems(report: Report, key: str, value: Any, known: set[tuple[str, str]]) -> list[str]:
     """What is wrong with the config where `key` has this value, and is right otherwise."""
-    values = deepcopy({name: part for name, part in raw.values.items() if name != "sweep"})
+    values = deepcopy({k: part for k, part in report.raw.values.items() if k != "sweep"})
     try:
         set_path(values, key, value)
     except ConfigError as error:
         return [str(error)]
-    found = validate(replace(raw, values=values)).problems
-    return [f"{p.path}: {p.message}" for p in found if (p.path, p.message) not in known]
+    problems = report.validate(values).problems
+    return [f"{p.path}: {p.message}" for p in problems if (p.path, p.message) not in known]
