@@ -91,10 +91,15 @@ def print_run(results: Mapping[str, Any]) -> None:
     for line in results.get("teachers", []):
         print(f"teacher: {line}")
     for tried in results.get("search", []):
-        print(
-            f"searched: weights {tried['weights']}: {tried['metric']} {tried['value']:.3f} on val"
-        )
+        parameters = {k: v for k, v in tried.items() if k not in ("metric", "value")}
+        found = f"{tried['metric']} {tried['value']:.3f} on val"
+        print(f"searched: {candidate_line(parameters)}: {found}")
     print(f"run folder: {results['run_dir']}")
+
+
+def candidate_line(parameters: Mapping[str, Any]) -> str:
+    """Parameters of a weighting that is tried, such as `weights 0.5`."""
+    return ", ".join(f"{name} {value}" for name, value in parameters.items())
 
 
 def spread(values: Sequence[float]) -> str:

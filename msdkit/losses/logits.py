@@ -128,6 +128,7 @@ class KnowledgeDistillation(Tempered):
     """
 
     task_kinds = frozenset(TASKS)
+    plain = True
 
     def __init__(self, task: Task = "single_label", *, temperature: PositiveFloat = 1.0) -> None:
         super().__init__(temperature=1.0 if task == "regression" else temperature)

@@ -26,7 +26,8 @@ class Masking(nn.Module):
     It replaces the content embeddings: positions are added after it, special tokens never pass
     through it. deterministic: equal inputs give equal outputs, as the teacher cache requires;
     reads: needs the hidden modality's embeddings; observes: gathers statistics of visible ones;
-    needs: what the model must provide; batch_coupled: an example's output depends on its batch.
+    needs: what the model must provide; batch_coupled: an example's output depends on its batch;
+    hides_alone: it can hide from a batch of one example, as modality dropout asks.
     """
 
     deterministic: ClassVar[bool] = True
@@ -34,6 +35,7 @@ class Masking(nn.Module):
     observes: ClassVar[bool] = False
     needs: ClassVar[set[str]] = set()
     batch_coupled: ClassVar[bool] = False
+    hides_alone: ClassVar[bool] = True
 
     def setup(self, modalities: Iterable[str], width: int) -> None:
         """Called once by the model that owns the masking, with the width H of its embeddings."""
@@ -102,6 +104,7 @@ class Shuffle(Masking):
 
     deterministic = False
     batch_coupled = True
+    hides_alone = False
 
     def forward(
         self, embeddings: Tensor, mask: Tensor, modality: str, token: Tensor | None = None

@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from msdkit import traits
 from msdkit.io.files import write_text
+from msdkit.registry import WEIGHTINGS
 from msdkit.report import calibration, examples, modalities, overview
 from msdkit.report import summary as facts
 from msdkit.report.charts import DARK, TEMPLATE, Chart, Styles, styles
@@ -155,4 +157,4 @@ def _shown(subjects: Sequence[Subject]) -> set[str]:
 
 def _weighs(method: Method) -> bool:
     weighting = method.runs[0].results["config"]["weighting"]
-    return weighting is not None and weighting["name"] != "control"
+    return weighting is not None and not traits.control(WEIGHTINGS.get(weighting["name"]))

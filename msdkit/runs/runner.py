@@ -28,7 +28,7 @@ from msdkit.runs.folder import (
     resolved_yaml,
     summary,
 )
-from msdkit.runs.search import best_weights, candidates, with_weights
+from msdkit.runs.search import searched
 from msdkit.training.processes import coupled, coupled_line
 from msdkit.training.seeding import seed_everything
 from msdkit.training.trainer import OnEvaluate
@@ -57,10 +57,9 @@ def run(
     if (held := from_main(partial(_finished, experiment))) is not None:
         console().print(f"{folder} is finished; its results are shown")
         return held
-    tried = best_weights(config, partial(run, tiny=tiny, kept=kept)) if candidates(config) else []
+    best, tried = searched(config, partial(run, tiny=tiny, kept=kept))
     if tried:
-        found = with_weights(config, tried[0]["weights"])
-        experiment = Experiment(found, tiny=tiny, raw=kept.raw)
+        experiment = Experiment(best, tiny=tiny, raw=kept.raw)
     experiment.prepare()  # nothing is written before everything is known to fit
     trainer = experiment.trainer(on_evaluate)
     from_main(partial(_begin, experiment, config))

@@ -1,4 +1,4 @@
-"""Population weights found on validation data: one run for each candidate of a list."""
+"""The weighting's parameters found on validation data: one run for each candidate that it names."""
 
 from __future__ import annotations
 
@@ -8,44 +8,50 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from msdkit.config.schema import ExperimentConfig
+from msdkit.config.declarations import candidates
+from msdkit.config.schema import ExperimentConfig, Node
 from msdkit.progress import console
 from msdkit.registry import METRICS
+from msdkit.tables import candidate_line
+from msdkit.traits import higher_is_better
 from msdkit.types import MULTIMODAL
 
 Run = Callable[[ExperimentConfig], dict[str, Any]]
 
 
-def candidates(config: ExperimentConfig) -> list[Any]:
-    """The weights to try: the `search` of a population weighting; none for any other."""
-    node = config.weighting or {}
-    return list(node.get("search") or []) if node.get("name") == "population" else []
+def searched(config: ExperimentConfig, run: Run) -> tuple[ExperimentConfig, list[dict[str, Any]]]:
+    """The config with the best of its weighting's candidates, and what was tried, the best first:
+    [{**parameters, metric, value on val}, …]; the config itself and none where nothing is to try.
 
-
-def best_weights(config: ExperimentConfig, run: Run) -> list[dict[str, Any]]:
-    """[{weights, value on val}, …], the best first, each from a run in `search/` of the run folder.
-
-    The candidates are trained like the run itself and never see the test split.
+    Each is a run in `search/` of the run folder, like the run itself, that never sees the test
+    split.
     """
-    folder, listed = Path(str(config.run_dir)), candidates(config)
-    tried = []
-    for i, weights in enumerate(listed):
-        console().print(f"── search {i + 1} of {len(listed)}: weights {weights}")
-        trial = with_weights(config, weights)
-        trial.run_dir = str(folder / "search" / str(i))
-        trial.evaluate.test = False
-        results = run(trial)
-        value = results["splits"]["val"]["student"][MULTIMODAL][results["metric"]]
-        tried.append({"weights": weights, "metric": results["metric"], "value": value})
-    higher = getattr(METRICS.get(tried[0]["metric"]), "higher_is_better", True)
+    nodes = candidates(config.weighting)
+    if not nodes:
+        return config, []
+    tried = [_tried(config, run, i, nodes) for i in range(len(nodes))]
+    higher = higher_is_better(METRICS.get(tried[0]["metric"]))
     worst = -math.inf if higher else math.inf  # stands for a metric that is not a number
-    return sorted(  # stable: the first of equals
-        tried, key=lambda t: worst if math.isnan(t["value"]) else t["value"], reverse=higher
-    )
+    values = [worst if math.isnan(t["value"]) else t["value"] for t in tried]
+    order = sorted(range(len(nodes)), key=values.__getitem__, reverse=higher)  # the first of equals
+    return weighed_by(config, nodes[order[0]]), [tried[i] for i in order]
 
 
-def with_weights(config: ExperimentConfig, weights: Any) -> ExperimentConfig:
-    """The config with these weights in place of the search."""
+def _tried(config: ExperimentConfig, run: Run, i: int, nodes: list[Node]) -> dict[str, Any]:
+    """A candidate's parameters and what they came to on val."""
+    parameters = {key: value for key, value in nodes[i].items() if key != "name"}
+    console().print(f"── search {i + 1} of {len(nodes)}: {candidate_line(parameters)}")
+    trial = weighed_by(config, nodes[i])
+    trial.run_dir = str(Path(str(config.run_dir)) / "search" / str(i))
+    trial.evaluate.test = False
+    results = run(trial)
+    metric = results["metric"]
+    value = results["splits"]["val"]["student"][MULTIMODAL][metric]
+    return {**parameters, "metric": metric, "value": value}
+
+
+def weighed_by(config: ExperimentConfig, weighting: Node) -> ExperimentConfig:
+    """The config with another weighting in place of its own."""
     fixed = deepcopy(config)
-    fixed.weighting = {"name": "population", "weights": deepcopy(weights)}
+    fixed.weighting = deepcopy(weighting)
     return fixed

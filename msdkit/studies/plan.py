@@ -6,14 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from msdkit.config.declarations import teacher_nodes
+from msdkit import traits
 from msdkit.config.files import YAML, load_raw
 from msdkit.config.report import listed
-from msdkit.config.schema import ExperimentConfig
+from msdkit.config.schema import TERM, ExperimentConfig
+from msdkit.config.teachers import teacher_nodes
 from msdkit.config.validation import validate
 from msdkit.errors import ConfigError, listing
+from msdkit.registry import LOSSES
 from msdkit.runs.experiment import Experiment
 from msdkit.runs.runner import check_config
+from msdkit.types import MULTIMODAL
 
 TEACHER = "teacher"  # what it is called among methods
 
@@ -130,7 +133,23 @@ def check_folders(studies: Sequence[Study], tiny: bool) -> None:
 
 
 def baseline_of(study: Study, given: str | None) -> str:
-    chosen = given or ("kd" if "kd" in study.methods else next(iter(study.methods)))
+    """The method that is asked for; else plain distillation, or the first.
+
+    Of several plain ones it is that which trains as most methods do.
+    """
+    heads = {method: planned[0] for method, planned in study.methods.items()}
+    plain = {method: config.train for method, config in heads.items() if is_plain(config)}
+    trains = [config.train for config in heads.values()]
+    usual = max(plain, key=lambda method: trains.count(plain[method]), default=next(iter(heads)))
+    chosen = given or usual
     if chosen not in study.methods:
         raise ConfigError(f"--baseline: no method '{chosen}'; there are: {listing(study.methods)}")
     return chosen
+
+
+def is_plain(config: ExperimentConfig) -> bool:
+    """Whether whole examples are distilled, by one loss that says to be plain, and no more."""
+    if len(config.distill) != 1 or config.weighting is not None:
+        return False
+    node, keys = TERM.split(config.distill[0])
+    return keys.views == [MULTIMODAL] and traits.plain(LOSSES.get(node["name"]))

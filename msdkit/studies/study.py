@@ -56,8 +56,8 @@ def compare(
     are trained first. jobs: processes that share the runs, also with other programs that were given
     the same `out`. trials: each method is tuned first, on val, by a sweep of so many trials.
 
-    baseline: a method's name; by default `kd`, or else the first. Writes `compare.json`,
-    `compare.csv` and `compare.md` for each data set.
+    baseline: a method's name; by default plain distillation of whole examples (`kd`), or else the
+    first. Writes `compare.json`, `compare.csv` and `compare.md` for each data set.
     """
     for name, value, least in (("--seeds", seeds, 1), ("--jobs", jobs, 1), ("--trials", trials, 0)):
         if value < least:

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor, nn
 
+from msdkit import traits
 from msdkit.errors import ConfigError
 from msdkit.registry import WEIGHTINGS
 from msdkit.types import WeightingInput
@@ -42,6 +43,8 @@ class Control(Wrapper):
     Source: msdkit's own, a permutation control.
     """
 
+    control = True
+
     def __init__(
         self,
         *,
@@ -54,8 +57,7 @@ class Control(Wrapper):
         self._train: tuple[dict[str, Tensor], Tensor, list[str]] | None = None
         self._rows: dict[str, int] = {}
         self._table: Tensor | None = None
-        learns = callable(getattr(of, "update", None))
-        self._in_batch = learns or bool(getattr(of, "per_step", False))
+        self._in_batch = traits.learns(of) or bool(traits.per_step(of))
 
     @property
     def batch_coupled(self) -> bool:
@@ -64,15 +66,14 @@ class Control(Wrapper):
 
     def fit(self, teacher_logits: dict[str, Tensor], labels: Tensor, ids: list[str]) -> None:
         """Remember the training set; the weights over it are computed at the first step."""
-        inner = getattr(self.of, "fit", None)
-        if inner:
-            inner(teacher_logits, labels, ids)
+        if fit := traits.fit(self.of):
+            fit(teacher_logits, labels, ids)
         self._train, self._table = (teacher_logits, labels, ids), None
         self._rows = {key: row for row, key in enumerate(ids)}
 
     def forward(self, inputs: WeightingInput) -> Tensor:
         """WeightingInput -> [B, V]"""
-        if getattr(self.of, "learning", False):
+        if traits.learning(self.of):
             return self.of(inputs)
         if self._table is None and not self._in_batch:
             self._table = self._weigh_training_set(inputs)

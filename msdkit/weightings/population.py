@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -43,6 +44,10 @@ class Population(Weighting):
             raise ConfigError("search: the list is empty; accepted: at least one entry")
         self.weights: Constants = 1.0 if weights is None else weights
         self.search = search
+
+    def candidates(self) -> list[dict[str, Any]]:
+        """The `weights` of `search`, each to be tried in a run."""
+        return [{"weights": weights} for weights in self.search or []]
 
     def validate(self, views: Sequence[str]) -> None:
         """Every mapping holds exactly the distilled views."""
