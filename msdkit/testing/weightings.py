@@ -27,7 +27,8 @@ def check_weighting(
 
     They are [B, V], at least 0, detached, and finite at logits of ±100; the teacher views that it
     asks for exist; `fit` is called over a small training set that the batches come from. `task` is
-    one of its `task_kinds` (all, where it names none); one that learns has a whole `interval`.
+    one of its `task_kinds` (all, where it names none); one that learns has a whole `interval`;
+    its `candidates` are parameters of its class.
     """
     kinds = traits.task_kinds(weighting)
     unknown = set(kinds) - set(TASKS)
@@ -36,11 +37,22 @@ def check_weighting(
     interval = traits.interval(weighting)
     whole = isinstance(interval, int) and interval > 0
     promise(whole, weighting, f"must have a whole number of steps as interval, has {interval!r}")
+    _check_candidates(weighting)
     _check(deepcopy(weighting), task, tuple(modalities))
     try:
         _check(deepcopy(weighting), task, (*modalities, "another"))
     except ConfigError:
         return
+
+
+def _check_candidates(weighting: Any) -> None:
+    for parameters in answer(traits.candidates(weighting)) or []:
+        try:
+            type(weighting)(**parameters)
+        except Exception as error:
+            raise AssertionError(
+                f"{type(weighting).__name__} cannot be made of its candidate {parameters}: {error}"
+            ) from error
 
 
 def _check(weighting: Any, task: Task, modalities: tuple[str, ...]) -> None:

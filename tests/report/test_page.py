@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 from plotly.graph_objects import Figure
+from plugins import plugins_forgotten
 from report_subject import HOSTILE, VIEWS, made_up
 
 from msdkit.errors import ConfigError
+from msdkit.registry import WEIGHTINGS
 from msdkit.report import page as pages
 from msdkit.report.charts import DARK, INK, TEMPLATE, Chart, styles
 from msdkit.report.export import printable, write_figures
@@ -170,6 +172,26 @@ def test_lines_show_the_baseline_and_what_weighs_views_first(tmp_path: Path) -> 
     found = pages._shown([studied(made_up(tmp_path, methods=methods, seeds=1, count=10))])
     assert len(found) == 1 + pages.SHOWN
     assert {"teacher", "kd", "msd"} <= found
+
+
+@pytest.mark.parametrize(
+    ("node", "weighs"),
+    [
+        (None, False),
+        ({"name": "saliency"}, True),
+        ({"name": "control", "of": "saliency"}, False),
+        ({"name": "constant_x"}, False),
+    ],
+)
+def test_a_weighting_says_itself_that_it_is_a_control(
+    tmp_path: Path, node: dict[str, Any] | None, weighs: bool
+) -> None:
+    method = made_up(tmp_path, methods=("mine",), seeds=1, count=10).methods[0]
+    config = method.runs[0].results["config"]
+    config["weighting"] = node
+    with plugins_forgotten():
+        WEIGHTINGS.register("constant_x")(type("Constant", (), {"control": True}))
+        assert pages._weighs(method) is weighs
 
 
 def test_printed_figures_are_white_and_have_a_legend(tmp_path: Path) -> None:

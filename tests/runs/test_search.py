@@ -1,4 +1,4 @@
-"""Population weights from a list: a run for each on validation data, then the run itself."""
+"""Candidates of a weighting: a run for each on validation data, then the run itself."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 import toy
+from plugins import plugins_forgotten
+from torch import nn
 
 from msdkit.config.schema import ExperimentConfig
+from msdkit.registry import WEIGHTINGS
 from msdkit.runs.evaluate import evaluate_run
 from msdkit.runs.runner import run
-from msdkit.runs.search import best_weights
+from msdkit.runs.search import searched as search
 
 
 @pytest.fixture
@@ -58,10 +61,45 @@ def test_a_value_that_is_not_a_number_is_the_worst(
         scores = {"multimodal": {metric: values[trial.weighting["weights"]]}}
         return {"metric": metric, "splits": {"val": {"student": scores}}}
 
-    found = [tried["weights"] for tried in best_weights(config, results)]
-    assert found == [listed[i] for i in order]
+    best, tried = search(config, results)
+    assert [one["weights"] for one in tried] == [listed[i] for i in order]
+    assert best.weighting == {"name": "population", "weights": listed[order[0]]}
 
 
 def test_a_searched_run_is_evaluated_like_any(searched: Path) -> None:
     results = json.loads((searched / "results.json").read_text())
     assert evaluate_run(searched, "test") == results["splits"]["test"]["student"]
+
+
+class Halves(nn.Module):
+    """A weighting of a plugin, with candidates of two parameters."""
+
+    def __init__(self, *, share: float = 0.5, kind: str = "one", kinds: str = "") -> None:
+        super().__init__()
+        self.kinds = kinds
+
+    def candidates(self) -> list[dict[str, Any]]:
+        return [{"share": i / 4, "kind": kind} for i, kind in enumerate(self.kinds)]
+
+
+def test_a_weighting_of_a_plugin_may_have_candidates(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with plugins_forgotten():
+        WEIGHTINGS.register("halves_x")(Halves)
+        node = {"name": "halves_x", "kinds": "abc"}
+        config = toy.configured(tmp_path / "x.yaml", toy.PLAIN, weighting=node)
+
+        def results(trial: ExperimentConfig) -> dict[str, Any]:
+            assert trial.weighting is not None
+            value = {"a": 0.1, "b": 0.9, "c": 0.3}[trial.weighting["kind"]]
+            scores = {"multimodal": {"accuracy": value}}
+            return {"metric": "accuracy", "splits": {"val": {"student": scores}}}
+
+        best, tried = search(config, results)
+        none = search(best, results)
+    assert best.weighting == {"name": "halves_x", "share": 0.25, "kind": "b"}
+    assert tried[0] == {"share": 0.25, "kind": "b", "metric": "accuracy", "value": 0.9}
+    assert [one["kind"] for one in tried] == ["b", "c", "a"]
+    assert none == (best, [])
+    assert "search 2 of 3: share 0.25, kind b" in capsys.readouterr().err

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import torch
 import toy
+from plugins import plugins_forgotten
+from torch import nn
 
 from msdkit.errors import ConfigError
 from msdkit.registry import MODELS
@@ -92,6 +94,36 @@ def test_answers_of_several_and_of_a_specialist(
     assert results["cost"]["teacher"]["parameters"] == one + 2 * both
     held = json.loads((tmp_path / "x" / "inputs.json").read_text())["teacher"]
     assert len(held) == 6
+
+
+class Surest(nn.Module):
+    """Of two teachers the larger logit of each class: of a plugin, without a base."""
+
+    def __init__(self, *, left: Any, right: Any) -> None:
+        super().__init__()
+
+    @staticmethod
+    def combined(node: dict[str, Any]) -> dict[str, Any]:
+        return {"left": node["left"], "right": node["right"]}
+
+    def forward(self, answers: Any, task: Any) -> torch.Tensor:
+        return torch.maximum(*answers)
+
+
+def test_a_plugin_may_make_one_teacher_of_several(
+    tmp_path: Path, toy_teacher: Path, second_teacher: Path
+) -> None:
+    runs = {"left": {"run": str(toy_teacher)}, "right": {"run": str(second_teacher)}}
+    with plugins_forgotten():
+        MODELS.register("surest_x")(Surest)
+        made, *alone = (
+            toy.experiment(tmp_path / "x.yaml", toy.DISTILLED, teacher=node).teacher_logits(
+                "val", VIEWS
+            )
+            for node in ({"name": "surest_x", **runs}, *runs.values())
+        )
+    for view in VIEWS:
+        torch.testing.assert_close(made[view], torch.maximum(alone[0][view], alone[1][view]))
 
 
 def write_jsonl(folder: Path) -> dict[str, Any]:

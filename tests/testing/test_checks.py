@@ -13,6 +13,7 @@ import torch
 from clipart_packages import write_fake_clipart
 from PIL import Image
 
+from msdkit import traits
 from msdkit.registry import DATASETS, LOSSES, MASKINGS, METRICS, MODELS, PROCESSORS, WEIGHTINGS
 from msdkit.store.writer import FeatureStoreWriter
 from msdkit.testing.data import check_dataset, check_processor
@@ -22,6 +23,7 @@ from msdkit.testing.models import check_masking, check_model
 from msdkit.testing.promises import WIDTH
 from msdkit.testing.weightings import check_weighting
 from msdkit.types import TASKS, Modality
+from msdkit.weightings.population import Population
 
 MODALITIES = {"text": Modality("tokens", 30), "image": Modality("features", 6)}
 THREE = {**MODALITIES, "audio": Modality("features", 3)}
@@ -77,11 +79,11 @@ PAIRS = {"visual_bert": 6, "uniter": 12, "vilt": 14, "clip_fusion": 14}
 
 
 def cases(registry: Any) -> list[Any]:
-    """Nodes of every registered plugin but those that stand for models (multi_teacher)."""
+    """Nodes of every registered plugin but what makes one teacher of several."""
     return [
         pytest.param(node, id=f"{name}-{i}")
         for name in registry
-        if getattr(registry.get(name), "role", "") != "teacher"
+        if traits.combined(registry.get(name)) is None
         for i, node in enumerate(NODES.get(name, [{"name": name}]))
     ]
 
@@ -98,7 +100,7 @@ def test_losses(node):
 @pytest.mark.parametrize("node", cases(WEIGHTINGS))
 @pytest.mark.parametrize("task", TASKS)
 def test_weightings(node, task):
-    if task not in getattr(WEIGHTINGS.get(node["name"]), "task_kinds", TASKS):
+    if task not in traits.task_kinds(WEIGHTINGS.get(node["name"])):
         with pytest.raises(AssertionError, match=f"is not for {task}"):
             check_weighting(WEIGHTINGS.build(node), task=task)
         return
@@ -220,3 +222,12 @@ def test_datasets(name, fake_emoji, tmp_path):
         assert name == "jsonl", f"give '{name}' its parameters here"
         for task in TASKS:
             check_dataset(DATASETS.get(name), **jsonl(tmp_path, task))
+
+
+def test_candidates_are_parameters_of_the_weighting():
+    class Searched(Population):
+        def candidates(self):
+            return [{"weights": 0.5}, {"wieghts": 1.0}]
+
+    with pytest.raises(AssertionError, match="cannot be made of its candidate {'wieghts': 1.0}"):
+        check_weighting(Searched())
