@@ -229,5 +229,5 @@ def test_candidates_are_parameters_of_the_weighting():
         def candidates(self):
             return [{"weights": 0.5}, {"wieghts": 1.0}]
 
-    with pytest.raises(AssertionError, match="cannot be made of its candidate {'wieghts': 1.0}"):
+    with pytest.raises(AssertionError, match=r"cannot be made of its candidate {'wieghts': 1.0}"):
         check_weighting(Searched())

@@ -28,6 +28,8 @@ def check_weighting(report: Report, given: Given) -> None:
     if not check_context(report, "weighting.name", WEIGHTINGS.get(node["name"]), frozenset()):
         return
     weighting = report.attempt("weighting", lambda: WEIGHTINGS.build(node))
+    if weighting is None:
+        return
     kinds = traits.task_kinds(weighting)  # the built one knows what it wraps
     if given.task not in kinds:
         message = f"weighting '{node['name']}' is for {listing(kinds)}, not {given.task}"
@@ -59,7 +61,7 @@ def _views(wanted: list[str] | None, modalities: list[str]) -> list[Any]:
 def _check_search(report: Report, weighting: Node) -> None:
     """A run searches the parameters of its own weighting, not of one inside of another."""
     for path, node in _inside("weighting", weighting):
-        if report.attempt(path, partial(candidates, node)):
+        if candidates(node):
             report.problem(
                 path,
                 f"only `weighting: {{name: {node['name']}, …}}` itself is searched, not one inside "
