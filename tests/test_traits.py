@@ -96,6 +96,22 @@ def test_a_wrapper_hands_on_all_but_what_is_said_of_a_weightings_own_parameters(
     assert traits.control(around) is False
 
 
+def test_traits_are_asked_for_in_one_place_alone():
+    names = {trait.name for trait in traits.TRAITS}
+    asked = [
+        f"{path.relative_to(ROOT)}:{call.lineno}"
+        for path in sorted((ROOT / "msdkit").rglob("*.py"))
+        if path.name != "signatures.py"  # which tells registries by their `validate`
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Name)
+        and call.func.id in ("getattr", "hasattr")
+        and isinstance(call.args[1], ast.Constant)
+        and call.args[1].value in names
+    ]
+    assert asked == [], "ask msdkit.traits"
+
+
 def test_the_framework_names_no_plugin():
     names = {name for plugins in BUILTIN.values() for name in plugins} - WORDS
     named = [

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from msdkit import traits
 from msdkit.distillation.terms import Term, feature_names, select_features
 from msdkit.distillation.views import (
     Outputs,
@@ -82,7 +83,7 @@ class Distiller(nn.Module):
         self.modality_dropout = dict(modality_dropout or {})
         self._frozen = [teacher.eval().requires_grad_(False)] if teacher is not None else []
         self.views = distilled_views([t.views for t in terms], self.modalities)
-        hook = getattr(weighting, "teacher_views", None)
+        hook = traits.teacher_views(weighting)
         wanted = list(hook(self.modalities)) if hook and terms else []
         wanted += [t.target for t in self.terms if t.target is not None]
         self.teacher_views = merge_views(self.views if terms else [], wanted, self.modalities)
@@ -98,7 +99,7 @@ class Distiller(nn.Module):
 
     def _check_sampling(self) -> None:
         whole = [f"loss '{term.name}'" for term in self.terms if term.whole]
-        learns = callable(getattr(self.weighting, "update", None))
+        learns = traits.learns(self.weighting)
         needy = [*whole, *(["a weighting that learns"] if learns else [])]
         if self.samples and needy:
             raise ConfigError(f"views_per_step: {listing(needy)} needs all views at each step")

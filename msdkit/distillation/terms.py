@@ -7,6 +7,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from msdkit import traits
 from msdkit.errors import ConfigError, listing
 from msdkit.types import LAYERED, ModelOutput, default_views
 
@@ -46,12 +47,12 @@ class Term:
     @property
     def whole(self) -> bool:
         """Whether the loss reads all views at once."""
-        return getattr(self.loss, "scope", "view") == "views"
+        return traits.scope(self.loss) == "views"
 
     @property
     def needs(self) -> tuple[str, ...]:
         """The features that the loss reads, as it names them."""
-        return tuple(getattr(self.loss, "needs", ()))
+        return tuple(traits.needs(self.loss))
 
     @property
     def reads_layers(self) -> bool:
@@ -60,7 +61,7 @@ class Term:
 
     def parts(self, modalities: Sequence[str]) -> list[Term]:
         """The term, or one for each view with its own copy of a loss that says `per_view`."""
-        if not getattr(self.loss, "per_view", False):
+        if not traits.per_view(self.loss):
             return [self]
         views = default_views(modalities) if self.views is None else self.views
         return [replace(self, loss=deepcopy(self.loss), views=[view]) for view in views]
@@ -74,7 +75,7 @@ class Term:
                 f"term '{self.name}' reads {listing(self.needs)} of layers, which no teacher cache "
                 "holds; it needs a live teacher"
             )
-        chosen = getattr(self.loss, "layers", "uniform") if self.layers is None else self.layers
+        chosen = traits.layers(self.loss) if self.layers is None else self.layers
         return pair_layers(chosen, len(student.encoder_layers), len(teacher.encoder_layers))  # type: ignore[arg-type]
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from msdkit import traits
 from msdkit.types import MULTIMODAL, ModelOutput, Padded, View, default_views
 
 Inputs = Mapping[str, Padded]
@@ -76,7 +77,7 @@ def taken(output: ModelOutput, rows: Tensor) -> ModelOutput:
 
 def can_share(model: nn.Module) -> bool:
     """Whether an example's answer to a view depends on what the view shows of it alone."""
-    reads = getattr(getattr(model, "masking", None), "reads", True)
+    reads = traits.reads(traits.masking(model))
     return not reads and not any(isinstance(m, _BatchNorm) for m in model.modules())
 
 

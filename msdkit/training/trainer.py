@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from msdkit import parallel
+from msdkit import parallel, traits
 from msdkit.config.schema import TrainConfig
 from msdkit.data.loader import Batches, Part, epoch_order
 from msdkit.data.split import Split
@@ -187,7 +187,7 @@ class Trainer:
     def _learn_weights(self, part: Part) -> None:
         """The bilevel step of a weighting that learns from held-out examples."""
         weighting: Any = self.distiller.weighting
-        if self.held_out is None or self.step % getattr(weighting, "interval", 1):
+        if self.held_out is None or self.step % traits.interval(weighting):
             return
         rows = epoch_order(len(self.held_out), self.seed, self.step)[: self.batches.size]
         mine = rows.tensor_split(self.batches.world)[self.batches.rank]
