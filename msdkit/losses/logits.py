@@ -57,6 +57,8 @@ class KLDivergence(Tempered):
     1503.02531, section 2.
     """
 
+    plain = True
+
     def compare(self, teacher: Tensor, student: Tensor, labels: Tensor | None) -> Tensor:
         return softmax_kl(teacher, student)
 
@@ -104,6 +106,7 @@ class SigmoidKLDivergence(Tempered):
     """
 
     task_kinds = frozenset({"multi_label", "soft_target"})
+    plain = True
 
     def compare(self, teacher: Tensor, student: Tensor, labels: Tensor | None) -> Tensor:
         return sigmoid_kl(teacher, student)
