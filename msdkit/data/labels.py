@@ -21,7 +21,7 @@ def encode_label(label: Any, task: Task, names: Names) -> Any:
     if task == "single_label":
         return _class_index(label, names)
     if task == "regression":
-        return encode_numbers(label, list(names))
+        return _numbers(label, list(names))
     if isinstance(label, Mapping):
         row = np.zeros(len(names), np.float32)
         for name, score in label.items():
@@ -38,14 +38,42 @@ def encode_label(label: Any, task: Task, names: Names) -> Any:
 def _class_index(label: Any, names: Names) -> int:
     if isinstance(label, str):
         if label not in names:
-            raise DataError(
-                f"unknown label '{label}'. {suggest(label, names)}Known: {listing(names)}"
-            )
+            raise unknown(label, names)
         return names[label] if isinstance(names, Mapping) else list(names).index(label)
     index = int(label)
     if not 0 <= index < len(names) or index != label:
         raise DataError(f"unknown label {label!r}; class indices are 0 to {len(names) - 1}")
     return index
+
+
+def unknown(label: str | int, names: Names) -> DataError:
+    """What is raised for a class that is none of `names`."""
+    return DataError(
+        f"unknown label {label!r}. {suggest(str(label), names)}Known: {listing(names)}"
+    )
+
+
+def _numbers(label: Any, names: Sequence[str]) -> np.ndarray:
+    """float32 `[C]` of a regression label: {target: number}, C numbers, or one where C = 1."""
+    if isinstance(label, Mapping):
+        if set(label) != set(names):
+            raise DataError(f"expected numbers for {listing(names)}; got them for {listing(label)}")
+        label = [label[name] for name in names]
+    try:
+        given = np.asarray(label)
+        numbers = given.dtype.kind in "iuf" and given.ndim <= 1
+    except ValueError:  # lists of unequal lengths
+        numbers = False
+    if not numbers or given.size != len(names):
+        count = f"{len(names)} numbers ({listing(names)})" if len(names) > 1 else "a number"
+        raise DataError(f"expected {count}, got {label!r:.80}")
+    with np.errstate(over="ignore"):  # beyond float32 is not finite
+        row = given.reshape(-1).astype(np.float32)
+    wrong = np.flatnonzero(~np.isfinite(row))
+    if wrong.size:
+        name, number = names[wrong[0]], given.reshape(-1)[wrong[0]]
+        raise DataError(f"expected a finite float32 number for '{name}', got {number}")
+    return row
 
 
 def _in_range(row: np.ndarray, task: Task) -> np.ndarray:
@@ -106,26 +134,3 @@ def labels_at(labels: Labels, rows: Tensor) -> Labels:
 def gives_labels(dataset: Any, task: Task) -> bool:
     """Whether a data set has `labels(rows)`: then all of its examples have a label, or none."""
     return task != "single_label" and callable(traits.labels(dataset))
-
-
-def encode_numbers(label: Any, names: Sequence[str]) -> np.ndarray:
-    """float32 `[C]` of a regression label: {target: number}, C numbers, or one where C = 1."""
-    if isinstance(label, Mapping):
-        if set(label) != set(names):
-            raise DataError(f"expected numbers for {listing(names)}; got them for {listing(label)}")
-        label = [label[name] for name in names]
-    try:
-        given = np.asarray(label)
-        numbers = given.dtype.kind in "iuf" and given.ndim <= 1
-    except ValueError:  # lists of unequal lengths
-        numbers = False
-    if not numbers or given.size != len(names):
-        count = f"{len(names)} numbers ({listing(names)})" if len(names) > 1 else "a number"
-        raise DataError(f"expected {count}, got {label!r:.80}")
-    with np.errstate(over="ignore"):  # beyond float32 is not finite
-        row = given.reshape(-1).astype(np.float32)
-    wrong = np.flatnonzero(~np.isfinite(row))
-    if wrong.size:
-        name, found = names[wrong[0]], given.reshape(-1)[wrong[0]]
-        raise DataError(f"expected a finite float32 number for '{name}', got {found}")
-    return row

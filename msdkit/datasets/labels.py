@@ -1,4 +1,4 @@
-"""Labels of a row -> class index, multi-hot, soft targets or numbers."""
+"""Labels as rows of files give them, for the one encoder."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from msdkit.data.labels import encode_numbers
-from msdkit.errors import DataError, listing, suggest
+from msdkit.data.labels import encode_label, unknown
+from msdkit.errors import DataError
 from msdkit.types import Task
 
 _FORMS = {
@@ -20,7 +20,7 @@ _FORMS = {
 
 
 class LabelReader:
-    """Encodes labels as integers (single_label) or else as float32 `[C]`.
+    """Reads labels of rows of files as integers (single_label) or else as float32 `[C]`.
 
     An integer is a class's name where one of the classes is called by a number, else its index.
     """
@@ -34,40 +34,39 @@ class LabelReader:
         self._by_index = not any(name.lstrip("-").isdigit() for name in names)
 
     def encode(self, value: Any, where: str) -> int | np.ndarray:
-        """The label as models read it."""
-        if self.task == "single_label":
-            return self._class(value, where)
-        if self.task == "regression":
-            return self._numbers(value, where)
-        target = np.zeros(len(self.names), dtype=np.float32)
-        if self.task == "multi_label":
-            if not isinstance(value, list):
-                raise _unexpected(self.task, value, where)
-            target[[self._class(name, where) for name in value]] = 1
-            return target
-        for name, score in _scores(value, where, len(self.names)):
-            index = name if isinstance(name, int) else self._class(name, where)
-            target[index] = _score(score, where)
-        return target
-
-    def _numbers(self, value: Any, where: str) -> np.ndarray:
+        """The label as models read it; DataError, beginning with `where`, on one that is none."""
         try:
-            return encode_numbers(value, self.names)
+            return encode_label(self._label(value), self.task, self._index)
         except DataError as error:
             raise DataError(f"{where}: {error}") from error
 
-    def _class(self, value: Any, where: str) -> int:
+    def _label(self, value: Any) -> Any:
+        """The label in a form that data sets may give: a class's name, names, scores or numbers."""
+        if self.task == "regression":
+            return value
+        if self.task == "single_label":
+            return self._class(value)
+        if self.task == "multi_label":
+            if not isinstance(value, list):
+                raise _unexpected(self.task, value)
+            return [self._class(name) for name in value]
+        if isinstance(value, Mapping):
+            return {self._class(name): _score(score) for name, score in value.items()}
+        if not isinstance(value, list):
+            raise _unexpected(self.task, value)
+        if len(value) != len(self.names):
+            raise DataError(f"{len(value)} scores for {len(self.names)} classes")
+        return [_score(score) for score in value]
+
+    def _class(self, value: Any) -> str:
         if not isinstance(value, str | int):
-            raise _unexpected("single_label", value, where)
+            raise _unexpected("single_label", value)
         name = _name(value)
         if name in self._index:
-            return self._index[name]
+            return name
         if self._by_index and type(value) is int and 0 <= value < len(self.names):
-            return value
-        raise DataError(
-            f"{where}: unknown label {value!r}. {suggest(name, self.names)}"
-            f"Known: {listing(self.names)}"
-        )
+            return self.names[value]
+        raise unknown(value, self._index)
 
 
 def found_targets(label: Any, column: str) -> list[str]:
@@ -79,7 +78,7 @@ def found_targets(label: Any, column: str) -> list[str]:
 
 def found_labels(values: Iterable[tuple[Any, str]], task: Task) -> list[str]:
     """The classes in these (label, where) pairs: numbers in their order, then names."""
-    found: set[str | int] = set()
+    named: set[str | int] = set()
     for value, where in values:
         if task == "single_label":
             classes = [value]
@@ -88,30 +87,20 @@ def found_labels(values: Iterable[tuple[Any, str]], task: Task) -> list[str]:
         else:
             classes = list(value) if isinstance(value, list | dict) else [None]
         if not all(isinstance(c, str | int) for c in classes):
-            raise _unexpected(task, value, where)
-        found.update(c if type(c) is int else _name(c) for c in classes)
-    return [_name(c) for c in sorted(found, key=lambda c: (isinstance(c, str), c))]
+            raise DataError(f"{where}: {_unexpected(task, value)}")
+        named.update(c if type(c) is int else _name(c) for c in classes)
+    return [_name(c) for c in sorted(named, key=lambda c: (isinstance(c, str), c))]
 
 
 def _name(value: str | int) -> str:
     return value if isinstance(value, str) else json.dumps(value)  # true, not True
 
 
-def _scores(value: Any, where: str, classes: int) -> Iterable[tuple[str | int, Any]]:
-    if isinstance(value, Mapping):
-        return value.items()
-    if not isinstance(value, list):
-        raise _unexpected("soft_target", value, where)
-    if len(value) != classes:
-        raise DataError(f"{where}: {len(value)} scores for {classes} classes")
-    return enumerate(value)
-
-
-def _score(score: Any, where: str) -> float:
+def _score(score: Any) -> float:
     if isinstance(score, int | float) and 0 <= score < float("inf"):
         return float(score)
-    raise DataError(f"{where}: expected a finite score of at least 0, got {score!r}")
+    raise DataError(f"expected a finite score of at least 0, got {score!r}")
 
 
-def _unexpected(task: Task, value: Any, where: str) -> DataError:
-    return DataError(f"{where}: expected {_FORMS[task]}, got {value!r:.80}")
+def _unexpected(task: Task, value: Any) -> DataError:
+    return DataError(f"expected {_FORMS[task]}, got {value!r:.80}")
