@@ -27,10 +27,10 @@ def with_data(subject: Subject, *, tiny: bool) -> Subject:
 
     What is not at hand, or is no longer what the runs saw, is left out; `notes` say so.
     """
-    shared: dict[str, Any] = {}  # examples are read once
+    raw, teachers = dict[str, Any](), dict[str, Any]()  # read once
     try:
         experiments = {
-            method.name: Experiment(_config(method), tiny=tiny, raw=shared)
+            method.name: Experiment(_config(method), tiny=tiny, raw=raw, teachers=teachers)
             for method in subject.methods
         }
         subject = replace(subject, raw=_examples(subject, next(iter(experiments.values()))))
@@ -108,32 +108,20 @@ def without(modalities: Sequence[str]) -> dict[str, View]:
 
 def _with_weights(subject: Subject, experiments: dict[str, Experiment]) -> Subject:
     """With the weights of the methods that have a weighting."""
-    methods, loaded, lacking = [], dict[str, Any](), dict[str, Exception]()
+    methods, lacking = [], dict[str, Exception]()
     for method in subject.methods:
-        experiment, found = experiments[method.name], method
+        experiment, weighed = experiments[method.name], method
         if experiment.config.weighting is not None:
             try:
-                _share_teachers(experiment, loaded)
-                found = replace(method, weights=_weights(subject, method, experiment))
+                weighed = replace(method, weights=_weights(subject, method, experiment))
             except Exception as error:
                 lacking[method.name] = error
-        methods.append(found)
+        methods.append(weighed)
     subject = replace(subject, methods=methods)
     if not lacking:
         return subject
     names = ", ".join(lacking)
     return _noted(subject, f"Weights of {names} are not shown", next(iter(lacking.values())))
-
-
-def _share_teachers(experiment: Experiment, loaded: dict[str, Any]) -> None:
-    """Take the teachers that an experiment before this one has loaded, if they are the same."""
-    config = experiment.config
-    decides = [config.teacher, config.masking, config.evaluate.batch_size, config.train.cache_dtype]
-    key = json.dumps(decides, sort_keys=True, default=str)
-    if key in loaded:
-        vars(experiment)["teachers"] = loaded[key]  # in the place of the cached property
-    else:
-        loaded[key] = experiment.teachers
 
 
 def _weights(subject: Subject, method: Method, experiment: Experiment) -> Tensor | None:

@@ -3,40 +3,31 @@
 from __future__ import annotations
 
 import json
-import warnings
 from copy import deepcopy
-from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from msdkit import traits
-from msdkit.config.declarations import (
-    declared,
-    default_metrics,
-    default_task,
-    from_cache,
-    held_out_share,
-)
-from msdkit.config.schema import TASK, TERM, ExperimentConfig, Node
+from msdkit.config.declarations import declared, default_metrics, held_out_share
+from msdkit.config.schema import ExperimentConfig, Node
 from msdkit.data.inputs import ModelInputs
 from msdkit.data.raw import RawSplit
 from msdkit.data.split import Split, carve
 from msdkit.distillation.distiller import Distiller
-from msdkit.distillation.terms import Term
 from msdkit.evaluation.scores import Scores, metric_name, predict, score
 from msdkit.io.cache import cache_dir
-from msdkit.parallel import from_main, world
-from msdkit.registry import DATASETS, LOSSES, METRICS, WEIGHTINGS
+from msdkit.parallel import from_main
+from msdkit.registry import DATASETS, METRICS, WEIGHTINGS
 from msdkit.runs.folder import flat, summary
+from msdkit.runs.new_distiller import new_distiller
 from msdkit.runs.new_model import new_model
+from msdkit.runs.rehearsal import rehearse
 from msdkit.runs.saved_model import SavedModel, load
 from msdkit.runs.teachers import Teachers, fit_weighting, gather, teacher_digests, teachers_training
 from msdkit.training.engine import accelerator_for
-from msdkit.training.processes import tell_engine
 from msdkit.training.seeding import seed_everything
 from msdkit.training.trainer import OnEvaluate, Trainer
 from msdkit.types import View, default_views
@@ -49,8 +40,8 @@ TINY_EXAMPLES, TINY_STEPS = 64, 2
 class Experiment:
     """One config made live. Everything is built when first asked for.
 
-    tiny: a few examples and two steps, to try a config in seconds; raw: the examples that other
-    experiments have read, for those with the same data.
+    tiny: a few examples and two steps, to try a config in seconds; raw, teachers: what experiments
+    share, the examples of those with the same data and the teachers of those with the same.
     """
 
     def __init__(
@@ -59,6 +50,7 @@ class Experiment:
         *,
         tiny: bool = False,
         raw: dict[str, RawSplit] | None = None,
+        teachers: dict[str, Teachers] | None = None,
     ) -> None:
         self.config = deepcopy(config)
         self.limit = TINY_EXAMPLES if tiny else None
@@ -79,6 +71,7 @@ class Experiment:
             else list(dict.fromkeys([default_views(self.names)[0], *self._parse(wanted)]))
         )
         self._raw = {} if raw is None else raw
+        self._teachers = {} if teachers is None else teachers
         self._inputs: dict[str, ModelInputs] = {}
 
     def _parse(self, views: list[str]) -> list[View]:
@@ -86,7 +79,7 @@ class Experiment:
 
     def raw(self, split: str) -> RawSplit:
         """The checked raw examples of train, val or test."""
-        key = json.dumps([self.config.dataset, split, self.limit], sort_keys=True, default=str)
+        key = _key(self.config.dataset, split, self.limit)
         if key not in self._raw:
             dataset = DATASETS.build(self.config.dataset, split=split)
             self._raw[key] = RawSplit(dataset, split, self.task, self.limit)
@@ -111,22 +104,27 @@ class Experiment:
         """Take the run's best model, with its processors, as the student."""
         saved = load(self.folder)
         saved.model.to(self.accelerator.device)
-        self.__dict__["student"] = saved
+        self.student = saved
 
     @cached_property
     def teachers(self) -> Teachers | None:
         """The frozen teachers, answering views by the config's masking."""
-        if self.config.teacher is None:
+        config = self.config
+        if config.teacher is None:
             return None
-        return gather(
-            self.config,
-            self._new,
-            self.raw,
-            names=self.names,
-            folder=self.cache,
-            device=self.accelerator.device,
-            tiny=self.tiny,
-        )
+        answers = [config.evaluate.batch_size, config.train.cache_dtype]
+        key = _key(config.dataset, self.limit, config.teacher, config.masking, config.seed, answers)
+        if key not in self._teachers:
+            self._teachers[key] = gather(
+                config,
+                self._new,
+                self.raw,
+                names=self.names,
+                folder=self.cache,
+                device=self.accelerator.device,
+                tiny=self.tiny,
+            )
+        return self._teachers[key]
 
     @property
     def teacher(self) -> SavedModel | None:
@@ -153,44 +151,10 @@ class Experiment:
     @cached_property
     def distiller(self) -> Distiller:
         """The student with its losses and weights; the teacher too where there is no cache."""
-        config = self.config
-        task_node, task_keys = TASK.split(default_task(config))
-        dropout = config.train.modality_dropout
-        live = self.teacher is not None and not from_cache(config)
-        return Distiller(
-            self.student.model,
-            teacher=self.teacher.model if live and self.teacher else None,
-            task_loss=LOSSES.build(task_node, **self._context),
-            terms=[self._term(node) for node in config.distill],
-            weighting=self.weighting,
-            modalities=self.names,
-            task=self.task,
-            task_weight=task_keys.weight,
-            modality_dropout=dropout if isinstance(dropout, dict) else self._each(dropout),
-            views_per_step=config.train.views_per_step,
-            seed=config.seed,
-        )
-
-    @property
-    def _context(self) -> dict[str, Any]:
-        """What losses may ask for before `*`."""
-        found: dict[str, Any] = {
-            "num_classes": len(self.label_names),
-            "train_size": len(self._rows[0]),
-            "task": self.task,
-        }
-        for who, saved in (("student", self.student), ("teacher", self.teacher)):
-            width = traits.width(saved.model if saved else None)
-            if width is not None:
-                found[f"{who}_dim"] = width
-        return found
-
-    def _each(self, probability: float) -> dict[str, float]:
-        return dict.fromkeys(self.names, probability) if probability else {}
-
-    def _term(self, node: Node) -> Term:
-        plain, keys = TERM.split(node)
-        return Term(LOSSES.build(plain, **self._context), **asdict(keys), name=plain["name"])
+        # In this order, for each draws its random start from where the one before has ended
+        teacher, student = self.teacher, self.student
+        count, weighting = len(self._rows[0]), self.weighting
+        return new_distiller(self.config, student, teacher, weighting, self.names, count)
 
     @cached_property
     def weighting(self) -> nn.Module | None:
@@ -224,27 +188,6 @@ class Experiment:
             return None
         return Split(self.inputs("train"), rows=self._rows[1])
 
-    def rehearse(self) -> None:
-        """One step forward on two examples: what does not fit is told before anything is written.
-
-        Nothing stays of it, neither in running means and memories nor in the random state.
-        """
-        device, distiller = self.accelerator.device, self.distiller
-        before = deepcopy(distiller.state_dict())  # running means and memories will change
-        batch = self.train_split.__getitems__(list(range(min(2, len(self.train_split)))))
-        distiller.to(device).train()
-        several = world() > 1
-        with (
-            torch.random.fork_rng(),
-            torch.set_grad_enabled(several),
-            warnings.catch_warnings(),
-        ):
-            warnings.simplefilter("ignore")  # the run itself will warn
-            output = distiller(batch.to(device))
-        if several:
-            tell_engine(self.accelerator, distiller, output.total)
-        distiller.load_state_dict(before, strict=False)  # a part that was just made stays
-
     def split(self, split: str) -> Split:
         """Examples of one split for evaluation."""
         return Split(self.inputs(split))
@@ -276,7 +219,7 @@ class Experiment:
     def trainer(self, on_evaluate: OnEvaluate | None = None) -> Trainer:
         """The training loop over this experiment."""
         val = self.split("val")
-        self.rehearse()
+        rehearse(self.distiller, self.train_split, self.accelerator)
         metric = METRICS.get(self.metric)
         return Trainer(
             self.distiller,
@@ -309,3 +252,8 @@ class Experiment:
             return logits, {}
         labels = split.labels
         return logits, from_main(lambda: score(logits, labels, self.metrics, self.task))
+
+
+def _key(*deciding: Any) -> str:
+    """What equal parts of configs share."""
+    return json.dumps(deciding, sort_keys=True, default=str)
