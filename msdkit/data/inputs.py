@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -14,7 +13,7 @@ import torch
 from msdkit import traits
 from msdkit.data.raw import RawSplit
 from msdkit.errors import DataError
-from msdkit.io.locks import StoreBusy
+from msdkit.io.locks import StoreBusy, until
 from msdkit.io.strings import Strings, digest_of, first_rows, stored
 from msdkit.progress import bar
 from msdkit.store.format import INDEX
@@ -27,7 +26,6 @@ __all__ = ["ModelInputs", "pad"]
 
 CHUNK = 512  # raw values handed to a processor at once
 SHARD = 1 << 16  # distinct values of a processed store that one process takes at once
-POLL = 0.5  # seconds between looks at what other processes write
 
 
 class ModelInputs:
@@ -90,15 +88,17 @@ def processed_store(
     folder = cache / "processed" / content
     parts = [first[i : i + SHARD] for i in range(0, len(first), SHARD)]
     folders = [shard.folder(folder) for shard in shards(len(parts))] if parts[1:] else [folder]
-    while not (folder / INDEX).is_file():
-        busy = [
-            not _processed(raw, modality, processor, keys, rows, path)
+
+    def built() -> bool:
+        if (folder / INDEX).is_file():
+            return True
+        there = [
+            _processed(raw, modality, processor, keys, rows, path)
             for path, rows in zip(folders, parts, strict=True)
         ]
-        if any(busy):  # another process computes it; its result will do
-            time.sleep(POLL)
-        elif parts[1:]:
-            join(folder, len(parts))
+        return all(there) and (len(parts) == 1 or join(folder, len(parts)))
+
+    until(built)
     store = FeatureStore(folder)
     store.verify_if_small()
     return store

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from itertools import pairwise
@@ -14,6 +12,7 @@ import numpy as np
 
 from msdkit.errors import DataError
 from msdkit.io.cache import cache_dir
+from msdkit.io.files import whole
 
 Arrays = dict[str, np.ndarray]
 
@@ -67,11 +66,5 @@ def _stamp(path: Path) -> str:
 def _write(target: Path, arrays: Arrays) -> None:
     from safetensors.numpy import save_file
 
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(suffix=".partial", dir=target.parent)
-    os.close(handle)
-    try:
-        save_file(arrays, name)
-        Path(name).replace(target)
-    finally:
-        Path(name).unlink(missing_ok=True)
+    with whole(target) as partial:
+        save_file(arrays, partial)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,8 @@ from typing import Any
 
 from msdkit.errors import DataError
 from msdkit.hub import packages as assets
+from msdkit.io.files import publish, scratch_folder
+from msdkit.io.locks import claimed, until
 from msdkit.progress import console
 
 
@@ -40,31 +41,32 @@ class Build:
 
     def make(self, folder: str | None, write: Callable[[Path], Mapping[str, int]]) -> Path:
         """The folder with the files; if it is missing, `write` fills it and tells the sizes."""
-        from iopath.common.file_io import file_lock
-
         target = Path(folder) if folder else self.folder
         if not target.exists():
             assets.prefetch(self.packages)
             target.parent.mkdir(parents=True, exist_ok=True)
-            with file_lock(str(target)):  # processes that start together build it once
-                try:
-                    if not target.exists():
-                        self._write(target, write)
-                finally:  # who still waits for this file finds the data, or builds them
-                    Path(f"{target}.lock").unlink(missing_ok=True)
+            others = f"another process builds {self.name} in {target}; waiting for it"
+            until(lambda: self._built(target, write), lambda: others)
         self._check(target)
         return target.resolve()
 
+    def _built(self, target: Path, write: Callable[[Path], Mapping[str, int]]) -> bool:
+        """Whether it is there, by our work or another's."""
+        with claimed(target) as ours:  # processes that start together build it once
+            if ours:
+                self._write(target, write)
+        return target.exists()
+
     def _write(self, target: Path, write: Callable[[Path], Mapping[str, int]]) -> None:
         console().print(f"building {self.name} in {target} (once, {self.patience})")
-        with tempfile.TemporaryDirectory(prefix=".building-", dir=target.parent) as scratch:
-            unfinished = Path(scratch) / "data"
+        with scratch_folder(target, "building") as scratch:
+            unfinished = scratch / "data"
             unfinished.mkdir()
             about = {"recipe": dict(self.recipe), "examples": dict(write(unfinished))}
             about["sources"] = self._licences()
             text = json.dumps(about, indent=2) + "\n"
             (unfinished / "about.json").write_text(text, encoding="utf-8")
-            assets.publish(unfinished, target)
+            publish(unfinished, target)
 
     def lacking(self, folder: str | None, given: Mapping[str, Any]) -> str | None:
         """What must still be made and the command for it; None when the files are there."""

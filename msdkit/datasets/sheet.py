@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from msdkit.errors import DataError
+from msdkit.io.files import whole
 
 Card = tuple[Mapping[str, Any], str]  # raw modalities, label in words
 WIDTH, PICTURE, PAD, GAP, LINE = 320, 208, 24, 20, 27
@@ -136,13 +135,5 @@ def _font(size: int) -> Any:
 
 
 def _save(sheet: Any, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(suffix=".png", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        sheet.save(temporary)
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole(path) as partial:
+        sheet.save(partial, "PNG")

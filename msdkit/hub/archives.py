@@ -8,7 +8,6 @@ import lzma
 import shutil
 import stat
 import tarfile
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, Any
 
 from msdkit.errors import DataError
-from msdkit.hub.packages import publish
+from msdkit.io.files import publish, scratch_folder
 from msdkit.progress import bar
 
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
@@ -39,9 +38,8 @@ def unpack(archive: Path, into: Path) -> Path:
     The folder gets them once all are read. Refused: absolute names and `..`, links and devices, a
     name that stands twice, encryption, and what grows beyond RATIO times the archive's size.
     """
-    into.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=into.parent) as scratch:
-        unpacked = Path(scratch) / "unpacked"
+    with scratch_folder(into, "unpacking") as scratch:
+        unpacked = scratch / "unpacked"
         unpacked.mkdir()
         try:
             _write(archive, unpacked)

@@ -13,22 +13,21 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import tempfile
 import threading
 import zipfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
 
 from msdkit.errors import DataError, listing, suggest
 from msdkit.io.cache import cache_dir
+from msdkit.io.files import publish, scratch_folder
 from msdkit.progress import console
 
 __all__ = ["ASSETS", "PACKAGES", "Package", "asset", "megabytes", "missing"]
-__all__ += ["package", "package_folder", "prefetch", "publish"]
+__all__ += ["package", "package_folder", "prefetch"]
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ def package(name: str) -> Path:
         console().print(
             f"fetching {entry.name} {entry.version} ({entry.megabytes:g} MB) from {entry.source}"
         )
-        with _scratch(target) as scratch:
+        with scratch_folder(target, "fetching") as scratch:
             archive = _download(entry, scratch)
             _verify(entry, archive)
             _unpack(archive, scratch / "unpacked")
@@ -132,30 +131,12 @@ def package_folder(name: str) -> Path:
     return cache_dir() / "packages" / f"{flat}-{version}"
 
 
-def publish(finished: Path, target: Path) -> None:
-    """Move a finished folder to its place in one step; a process that came first keeps its own."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.replace(finished, target)  # noqa: PTH105 (named for what it promises)
-    except OSError:
-        if not target.is_dir():
-            raise
-
-
 def _entry(name: str) -> Package:
     if name not in PACKAGES:
         raise DataError(
             f"unknown package '{name}'. {suggest(name, PACKAGES)}Known: {listing(PACKAGES)}"
         )
     return PACKAGES[name]
-
-
-@contextmanager
-def _scratch(target: Path) -> Iterator[Path]:
-    """A temporary folder beside `target` (so that a rename suffices), gone at the end."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".fetching-", dir=target.parent) as folder:
-        yield Path(folder)
 
 
 def _download(entry: Package, folder: Path) -> Path:
@@ -187,7 +168,7 @@ def _npm() -> list[str]:
     with _node_lock:
         if not target.is_dir():
             console().print(f"npm is not installed: fetching {name} {version} from PyPI")
-            with _scratch(target) as scratch:
+            with scratch_folder(target, "fetching") as scratch:
                 unpacked = scratch / "unpacked"
                 options = ["--no-deps", "--target", str(unpacked), f"{name}=={version}"]
                 _call([*_pip("install"), *options], name)

@@ -11,6 +11,7 @@ from typing import Any
 from msdkit.errors import DataError
 from msdkit.hub.archives import is_archive, unpack
 from msdkit.io.cache import cache_dir
+from msdkit.io.locks import alone
 
 ADDRESS = re.compile(r"^([a-z][a-z0-9+.-]+):/+", re.IGNORECASE)  # Path makes one slash of two
 
@@ -30,11 +31,9 @@ def local(path: str | Path) -> Path:
     """
     if not is_address(path):
         return Path(path)
-    from iopath.common.file_io import file_lock
-
     address, place = _address(path), _place(path)
     place.parent.mkdir(parents=True, exist_ok=True)
-    with file_lock(str(place.parent)):  # handlers may lock the file itself
+    with alone(place.parent.with_suffix(".claim")):
         if not is_archive(place.name):
             return place if place.exists() else _fetch(address)
         folder = _unpacked(place)

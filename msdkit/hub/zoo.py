@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from msdkit.errors import DataError, listing, suggest
 from msdkit.hub.archives import is_archive, unpack
 from msdkit.hub.download import download
 from msdkit.hub.entries import ENTRIES, Entry, File
+from msdkit.io.files import write_text
 
 __all__ = ["describe", "entry", "get", "overview"]
 DONE = ".msdkit-zoo.json"  # in the target folder: the addresses that were fetched into it
@@ -93,9 +93,7 @@ def _done(to: Path) -> list[str]:
 
 
 def _note(to: Path, addresses: list[str]) -> None:
-    temporary = to / f"{DONE}.{os.getpid()}"
-    temporary.write_text(json.dumps(addresses, indent=1) + "\n", encoding="utf-8")
-    temporary.replace(to / DONE)
+    write_text(to / DONE, json.dumps(addresses, indent=1) + "\n")
 
 
 def _needs_hands(one: Entry) -> bool:

@@ -1,25 +1,64 @@
-"""Files that appear whole, or not at all."""
+"""Files and folders that appear whole, or not at all."""
 
 from __future__ import annotations
 
+import glob
 import os
+import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+VERIFIED_BELOW = 1 << 30  # bytes: all of what is smaller is verified when it is opened
+DIGITS = 8  # in the name of a file that is being written
+
 
 @contextmanager
-def whole(path: Path, partial: Path) -> Iterator[None]:
-    """Inside, write the file `partial`; then it takes the place of `path` at once, and is on the
-    disk. What an error leaves of it goes."""
+def whole(path: Path) -> Iterator[Path]:
+    """Inside, write the file that it gives; then that takes the place of `path` at once, and is on
+    the disk. An error leaves nothing of it, a kill what `sweep` takes away."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Processes, also of several hosts, may write the same file at once: the last one's stays
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(DIGITS // 2)}.partial")
     try:
-        yield
+        yield partial
         with partial.open("rb") as file:
             os.fsync(file.fileno())
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def sweep(path: Path) -> None:
+    """Delete what killed writers left of a file; for the one process that may write it now."""
+    for partial in path.parent.glob(f".{glob.escape(path.name)}.{'[0-9a-f]' * DIGITS}.partial"):
+        partial.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a whole text file or nothing."""
+    with whole(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def scratch_folder(target: Path, doing: str) -> Iterator[Path]:
+    """A temporary folder beside `target` (so that a rename suffices), gone at the end."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{doing}-", dir=target.parent) as folder:
+        yield Path(folder)
+
+
+def publish(finished: Path, target: Path) -> None:
+    """Move a finished folder to its place in one step; a process that came first keeps its own."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.replace(finished, target)  # noqa: PTH105 (named for what it promises)
+    except OSError:
+        if not target.is_dir():
+            raise
 
 
 def replace_folder(made: Path, final: Path) -> None:
@@ -46,14 +85,3 @@ def whole_folder(final: Path) -> Path:
     """Where a replaced folder stands whole: at `final`, or aside when a kill came in between."""
     old = final.with_name(f"{final.name}.old")
     return old if old.exists() and not final.exists() else final
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a whole text file or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import uuid
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -116,8 +115,7 @@ def write_index(path: Path, index: Arrays, about: dict[str, Any]) -> None:
     """Write an index to the disk; what stands there is replaced at once."""
     from safetensors.numpy import save_file
 
-    partial = path.with_suffix(f".{uuid.uuid4().hex[:8]}.partial")
-    with whole(path, partial):
+    with whole(path) as partial:
         # one entry: the order of several would change from run to run
         save_file(index, partial, metadata={"feature_store": json.dumps(about)})
 

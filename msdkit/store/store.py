@@ -17,6 +17,7 @@ import numpy as np
 
 from msdkit.errors import DataError
 from msdkit.io.arrays import ArrayWriter
+from msdkit.io.files import VERIFIED_BELOW
 from msdkit.io.strings import chunks, find, table
 from msdkit.store.format import (
     DATA,
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = ["INDEX", "FeatureStore", "FeatureStoreWriter"]
-
-VERIFIED_BELOW = 1 << 30  # bytes
 
 
 class FeatureStore:

@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import signal
 import threading
-import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -19,13 +18,11 @@ from msdkit.config.schema import ExperimentConfig
 from msdkit.config.teachers import teacher_nodes
 from msdkit.config.validation import teacher_config, teacher_lacks
 from msdkit.errors import MsdkitError
-from msdkit.io.locks import claimed
+from msdkit.io.locks import claimed, until
 from msdkit.progress import bar, console
 from msdkit.runs.evaluate import RunCache
 from msdkit.runs.folder import RESULTS
 from msdkit.runs.runner import run
-
-POLL = 1.0  # seconds between looks at what other processes do
 
 
 @dataclass(frozen=True)
@@ -88,17 +85,23 @@ class _Worker:
 
     def work(self) -> dict[str, str]:
         """{title of a run that failed: why}"""
-        waits = False
-        while left := [j for j in self.jobs if not j.finished and j.title not in self.failed]:
+        waiting = "others work on the last {} runs; waiting for them"
+        until(self._no_more, lambda: waiting.format(len(self._left)))
+        return self.failed
+
+    @property
+    def _left(self) -> list[Job]:
+        return [j for j in self.jobs if not j.finished and j.title not in self.failed]
+
+    def _no_more(self) -> bool:
+        """Make what nobody has; whether no run is left, not even another's."""
+        while left := self._left:
             stuck = [job for job in left if self._hopeless(job)]
             if stuck:
                 self.failed |= {job.title: "its teacher did not finish" for job in stuck}
             elif not any(job.ready and self._do(job) for job in left):
-                if not waits:
-                    console().print(f"others work on the last {len(left)} runs; waiting for them")
-                waits = True
-                time.sleep(POLL)
-        return self.failed
+                return False
+        return True
 
     def _hopeless(self, job: Job) -> bool:
         return any(o.folder in job.needs for o in self.jobs if o.title in self.failed)
@@ -150,17 +153,20 @@ def _watch(jobs: Sequence[Job], workers: Sequence[Any], told: Any) -> dict[str, 
     failed: dict[str, str] = {}
     done = sum(job.finished for job in jobs)
     with bar(len(jobs), "runs", "runs", done) as advance:
-        while True:
+
+        def ended() -> bool:
+            nonlocal done
             alive = any(worker.is_alive() for worker in workers)
             while not told.empty():
-                failed |= told.get()
+                failed.update(told.get())
             now = sum(job.finished for job in jobs)
             if now > done:
                 advance(now - done)
                 done = now
-            if not alive:
-                return failed
-            time.sleep(POLL)
+            return not alive
+
+        until(ended)
+    return failed
 
 
 def _apart(jobs: Sequence[Job], tiny: bool, log: Path, told: Any) -> None:

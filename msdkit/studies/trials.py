@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import shutil
-import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -15,13 +14,11 @@ import numpy as np
 
 from msdkit.config.space import entry
 from msdkit.errors import ConfigError
-from msdkit.io.locks import StoreBusy, lock
+from msdkit.io.locks import alone, take, until
 from msdkit.parallel import from_main
-from msdkit.progress import console
 from msdkit.runs.folder import unlike
 
 JOURNAL, TRIALS = "journal.log", "trials"
-POLL = 1.0  # seconds between looks at what other processes do
 ENOUGH = 20  # trials that ended: importances of fewer are chance
 
 
@@ -53,7 +50,7 @@ class Trials:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         (self.out / TRIALS).mkdir(parents=True, exist_ok=True)
         journal = optuna.storages.journal.JournalFileBackend(str(self.out / JOURNAL))
-        with self._alone():
+        with self._turn():
             self.study = optuna.create_study(
                 study_name="sweep",
                 storage=optuna.storages.JournalStorage(journal),
@@ -72,20 +69,18 @@ class Trials:
 
     def begin(self) -> tuple[Path, list[str]] | None:
         """(the next trial's folder, its overrides), once one is free; None when all have ended."""
-        waits = False
-        while True:
-            with self._alone():
-                self._take_up()
-                known = self._in_state("COMPLETE", "PRUNED", "RUNNING")
-                if len(known) < self.count:
-                    return self._ask(len(known))
-            running = len(self._in_state("RUNNING"))
-            if not running:
-                return None
-            if not waits:
-                console().print(f"others work on the last {running} trials; waiting for them")
-            waits = True
-            time.sleep(POLL)
+        waiting = "others work on the last {} trials; waiting for them"
+        (trial,) = until(self._next, lambda: waiting.format(len(self._in_state("RUNNING"))))
+        return trial
+
+    def _next(self) -> tuple[tuple[Path, list[str]] | None] | None:
+        """One trial, or that all have ended; None while other processes have the last."""
+        with self._turn():
+            self._take_up()
+            known = self._in_state("COMPLETE", "PRUNED", "RUNNING")
+            if len(known) < self.count:
+                return (self._ask(len(known)),)
+        return None if self._in_state("RUNNING") else (None,)
 
     def _take_up(self) -> None:
         """Put trials that nobody holds back in the queue, with their folders."""
@@ -141,7 +136,7 @@ class Trials:
 
         assert self._claim is not None
         none = value is None or math.isnan(value)
-        with self._alone():
+        with self._turn():
             if none:
                 self._trial.set_user_attr("why", why or f"{value} on val")
             state = TrialState.PRUNED if none else TrialState.COMPLETE
@@ -186,27 +181,11 @@ class Trials:
 
     def _claimed(self, name: str) -> IO[bytes] | None:
         """The lock on a trial; None while another process has it."""
-        path = self.out / TRIALS / f"{name}.claim"
-        file = path.open("ab")
-        try:
-            lock(file, path)
-        except StoreBusy:
-            file.close()
-            return None
-        return file
+        return take(self.out / TRIALS / f"{name}.claim")
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Inside, no other process is."""
-        path = self.out / f"{JOURNAL}.turn"
-        with path.open("ab") as file:
-            while True:
-                try:
-                    lock(file, path)
-                    break
-                except StoreBusy:
-                    time.sleep(POLL / 10)
-            yield
+    def _turn(self) -> AbstractContextManager[None]:
+        """Inside, no other process reads or writes the journal for a new trial."""
+        return alone(self.out / f"{JOURNAL}.turn")
 
 
 def _optuna() -> Any:

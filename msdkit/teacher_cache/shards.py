@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,14 +16,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from msdkit.errors import DataError
-from msdkit.io.files import whole
-from msdkit.io.locks import claimed
-from msdkit.progress import Advance, bar, console
+from msdkit.io.files import VERIFIED_BELOW, whole
+from msdkit.io.locks import claimed, until
+from msdkit.progress import Advance, bar
 from msdkit.teacher_cache.plan import Plan
 
 PLAN = "plan.safetensors"
-VERIFIED_BELOW = 1 << 30  # bytes: all of a smaller cache is verified when it is opened
-POLL = 0.5  # seconds between looks at what other processes write
 Tensors = dict[str, Tensor]
 Arrays = dict[str, np.ndarray]
 
@@ -77,15 +74,17 @@ class Shards:
         left, sizes = self.missing, self.plan.sizes.tolist()
         done = sum(sizes) - sum(sizes[s] for s in left)
         with bar(sum(sizes), what, "example-views", done) as advance:
-            said = False
-            while left:
-                before, left = left, [s for s in left if not self._finished(s, compute, advance)]
-                if left == before:
-                    if not said:
-                        others = f"other processes work on the last {len(left)} shards"
-                        console().print(f"{what}: {others}; waiting for them")
-                    said = True
-                    time.sleep(POLL)
+
+            def built() -> bool:
+                nonlocal left
+                before = None
+                while left != before:  # others finish some while we work
+                    before = left
+                    left = [s for s in left if not self._finished(s, compute, advance)]
+                return not left
+
+            others = "other processes work on the last {} shards; waiting for them"
+            until(built, lambda: f"{what}: {others.format(len(left))}")
 
     def _finished(
         self, shard: int, compute: Callable[[int, Advance], Tensors], advance: Advance
@@ -152,12 +151,14 @@ def prepare(folder: Path, make: Callable[[], Plan], about: Mapping[str, Any]) ->
     """A folder with its plan, which one process makes."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / PLAN
-    while not path.exists():
+
+    def planned() -> bool:
         with claimed(path) as ours:
             if ours:
                 write(path, {n: torch.from_numpy(x) for n, x in vars(make()).items()}, about)
-            else:
-                time.sleep(POLL)
+            return path.exists()
+
+    until(planned)
     return Shards(folder)
 
 
@@ -165,8 +166,7 @@ def write(path: Path, tensors: Tensors, about: Mapping[str, Any]) -> None:
     """Write a file with checksums, which appears when it is whole; its claim must be ours."""
     header = json.dumps({**about, "crc32": {n: crc(values) for n, values in tensors.items()}})
     text = f"{header} {zlib.crc32(header.encode())}"
-    partial = path.with_suffix(".partial")  # the next claimant writes over what a kill leaves
-    with whole(path, partial):
+    with whole(path) as partial:
         save_file(tensors, partial, metadata={"about": text})
 
 

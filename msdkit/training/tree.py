@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,8 @@ def save_tree(path: Path, tree: Any) -> None:
     """Write nested dictionaries, lists, tensors and JSON values; atomic."""
     tensors: dict[str, Tensor] = {}
     skeleton = _flatten(tree, tensors)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with whole(path, temporary):
-        save_file(tensors, temporary, metadata={"tree": json.dumps(skeleton)})
+    with whole(path) as partial:
+        save_file(tensors, partial, metadata={"tree": json.dumps(skeleton)})
 
 
 def load_tree(path: Path, tensors: bool = True) -> Any:

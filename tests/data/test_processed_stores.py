@@ -46,8 +46,9 @@ def test_processes_share_the_work_and_take_over_that_of_the_dead(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Threads stand for processes: the locks are those of open files."""
-    for name, value in {"SHARD": 5, "CHUNK": 1, "POLL": 0.01}.items():
+    for name, value in {"SHARD": 5, "CHUNK": 1}.items():
         monkeypatch.setattr(f"msdkit.data.inputs.{name}", value)
+    monkeypatch.setattr("msdkit.io.locks.POLL", 0.01)
     monkeypatch.setattr(Letters, "asked", [])
     assert read_letters(tmp_path / "first") == TEXTS
     store = next((tmp_path / "first" / "processed").iterdir())

@@ -74,16 +74,6 @@ def test_many_at_once_do_not_clash(offer: Offer) -> None:
     assert len(list(folders[0].parent.iterdir())) == 1
 
 
-def test_publish_keeps_who_came_first_and_reports_other_failures(tmp_path: Path) -> None:
-    for name in ("first", "second"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "who").write_text(name)
-        assets.publish(tmp_path / name, tmp_path / "place")
-    assert (tmp_path / "place" / "who").read_text() == "first"
-    with pytest.raises(FileNotFoundError):
-        assets.publish(tmp_path / "nothing", tmp_path / "elsewhere")
-
-
 def test_failure_names_the_command_and_its_error(
     own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

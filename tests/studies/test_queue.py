@@ -14,7 +14,7 @@ def test_processes_that_tell_much_are_read_while_they_live(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """More than a pipe holds: its writer ends when all is read."""
-    monkeypatch.setattr(work, "POLL", 0.01)
+    monkeypatch.setattr("msdkit.io.locks.POLL", 0.01)
     told = multiprocessing.get_context("spawn").SimpleQueue()
     failed = {f"run {i}": "why " * 100 for i in range(1000)}
     worker = threading.Thread(target=told.put, args=(failed,), daemon=True)

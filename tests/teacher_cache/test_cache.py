@@ -246,7 +246,7 @@ def test_a_failed_build_leaves_nothing_half_written(
     monkeypatch.setattr(teacher_shards, "save_file", save_half)
     with pytest.raises(OSError, match="no space"):
         answers(load(toy_teacher), tmp_path)
-    assert [(path.name, path.stat().st_size) for path in files(tmp_path)] == [("plan.claim", 0)]
+    assert not files(tmp_path)
     monkeypatch.undo()
     answers(load(toy_teacher), tmp_path)
     assert len(files(tmp_path)) == 2

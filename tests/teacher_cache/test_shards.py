@@ -21,6 +21,7 @@ from torch import Tensor
 from msdkit.data.inputs import ModelInputs
 from msdkit.data.raw import RawSplit
 from msdkit.errors import DataError
+from msdkit.io import locks
 from msdkit.models.fusion_transformer import FusionTransformer
 from msdkit.processors.array import Array
 from msdkit.registry import MASKINGS
@@ -102,7 +103,7 @@ def build(folder: Path) -> Path:
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(teacher_plan, "SMALLEST", SHARD)
     monkeypatch.setattr(teacher_plan, "PIECES", 100)
-    monkeypatch.setattr(teacher_shards, "POLL", 0.01)
+    monkeypatch.setattr(locks, "POLL", 0.01)
 
 
 def test_questions_on_one_image_share_its_view(tmp_path: Path) -> None:
@@ -193,7 +194,7 @@ def test_another_processs_claim_is_waited_for(
     shards.path(3).unlink()
     shards.path(1).unlink()
     with ThreadPoolExecutor(1) as pool, ExitStack() as claim:
-        assert claim.enter_context(teacher_shards.claimed(shards.path(3)))
+        assert claim.enter_context(locks.claimed(shards.path(3)))
         teacher = Watched()
         teacher.before = lambda seen: waiting.set()
         done = pool.submit(answers, teacher, tmp_path)
@@ -224,7 +225,7 @@ def test_after_a_kill_finished_shards_are_kept(tmp_path: Path) -> None:
     assert forked.ended(killed_in_the_third_shard, tmp_path) == -signal.SIGKILL
     shards = Shards(build(tmp_path))
     assert shards.missing == [2, 3, 4]
-    (build(tmp_path) / "shard-00002.partial").write_text("half a shard")
+    (build(tmp_path) / ".shard-00002.safetensors.0123abcd.partial").write_text("half a shard")
     before = [shards.path(s).stat().st_mtime_ns for s in (0, 1)]
     teacher, alone = Watched(), Watched()
     found = answers(teacher, tmp_path)["logits"]
