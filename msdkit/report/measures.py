@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -12,12 +11,12 @@ from torch import Tensor
 from msdkit import traits
 from msdkit.config.schema import TERM
 from msdkit.distillation.views import distilled_views
-from msdkit.evaluation.scores import metric_name, score
+from msdkit.evaluation.scores import Scores, metric_name, score
 from msdkit.functional import divergence, probabilities
 from msdkit.registry import METRICS
 from msdkit.report.subject import TEACHER, Method, Run, Subject
 from msdkit.runs.predictions import Logits
-from msdkit.types import Task
+from msdkit.types import MULTIMODAL, Task
 
 BINS = 20  # of densities
 CONFIDENCES = 10  # bins of confidence
@@ -30,11 +29,6 @@ def higher_is_better(metric: str) -> bool:
     return traits.higher_is_better(METRICS.get(metric))
 
 
-def evaluated(run: Run) -> Mapping[str, Any]:
-    """What `results.json` says of the split that the predictions are of: the last one."""
-    return list(run.results["splits"].values())[-1]
-
-
 def scores(subject: Subject) -> dict[str, Values]:
     """{view: {model: the metric of each seed}}, the teacher first; empty without labels."""
     found: dict[str, Values] = {}
@@ -42,25 +36,25 @@ def scores(subject: Subject) -> dict[str, Values]:
         found.setdefault(view, {})[TEACHER] = [row[subject.metric]]
     for method in subject.methods:
         for run in method.runs:
-            for view, row in evaluated(run)["student"].items():
+            for view, row in run.results.evaluated.student.items():
                 values = found.setdefault(view, {}).setdefault(method.name, [])
                 values.append(row[subject.metric])
     return found
 
 
-def _teacher_scores(subject: Subject) -> dict[str, Mapping[str, float]]:
+def _teacher_scores(subject: Subject) -> Scores:
     """Those that runs wrote down, and those of views that it alone answered."""
-    told = (evaluated(run).get(TEACHER) for method in subject.methods for run in method.runs)
-    found = dict(next((row for row in told if row), {}))
-    rest = {view: x for view, x in subject.teacher.items() if view not in found}
+    told = (run.results.evaluated.teacher for method in subject.methods for run in method.runs)
+    known = dict(next((row for row in told if row), {}))
+    rest = {view: x for view, x in subject.teacher.items() if view not in known}
     if rest and subject.labels is not None:
         metrics = [
             node
-            for node in subject.methods[0].runs[0].results["metrics"]
+            for node in subject.methods[0].runs[0].results.metrics
             if metric_name(node) == subject.metric
         ]
-        found |= score(rest, subject.labels, metrics, subject.task) if metrics else {}
-    return found
+        known |= score(rest, subject.labels, metrics, subject.task) if metrics else {}
+    return known
 
 
 def slices(subject: Subject) -> dict[str, tuple[int, Values]]:
@@ -68,11 +62,11 @@ def slices(subject: Subject) -> dict[str, tuple[int, Values]]:
     found: dict[str, tuple[int, Values]] = {}
     for method in subject.methods:
         for run in method.runs:
-            for name, about in evaluated(run).get("slices", {}).items():
-                _, values = found.setdefault(name, (about["count"], {}))
-                if TEACHER in about:
-                    values.setdefault(TEACHER, [about[TEACHER]["multimodal"][subject.metric]])
-                score_here = about["student"]["multimodal"][subject.metric]
+            for name, about in run.results.evaluated.slices.items():
+                _, values = found.setdefault(name, (about.count, {}))
+                if about.teacher is not None:
+                    values.setdefault(TEACHER, [about.teacher[MULTIMODAL][subject.metric]])
+                score_here = about.student[MULTIMODAL][subject.metric]
                 values.setdefault(method.name, []).append(score_here)
     return found
 
@@ -184,10 +178,10 @@ def passes(run: Run, modalities: Sequence[str]) -> float:
 
     A view of k of M modalities is k/M of an example. What learned weights take is not counted.
     """
-    config = run.results["config"]
+    config = run.results.config
     train = config["train"]
     views = distilled_views([TERM.split(node)[1].views for node in config["distill"]], modalities)
     whole, *single = (len(view.visible) / len(modalities) for view in views)
     sampled = train.get("views_per_step") == "sample" and single
     share = whole + (sum(single) / len(single) if sampled else sum(single))
-    return run.results["steps"] * train["batch_size"] * train["accumulate"] * share
+    return run.results.steps * train["batch_size"] * train["accumulate"] * share

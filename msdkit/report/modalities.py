@@ -138,7 +138,7 @@ def _courses(subject: Subject, look: Styles) -> Chart:
         traces = [
             trace
             for method in subject.methods
-            if method.runs[0].results["config"]["weighting"]
+            if method.runs[0].results.config["weighting"]
             for trace in course(method.name, _weights(method, view), look[method.name])
         ]
         if traces:

@@ -75,9 +75,9 @@ def _compute(subject: Subject, look: Styles) -> Chart:
     for method in subject.methods:
         run = method.runs[0]
         found["training"][method.name] = passes(run, subject.modalities)
-        found["inference"][method.name] = run.results["cost"]["student"]["flops_per_example"]
-        if TEACHER in run.results["cost"]:
-            found["inference"][TEACHER] = run.results["cost"][TEACHER]["flops_per_example"]
+        for model, cost in run.results.cost.items():
+            name = TEACHER if model == TEACHER else method.name
+            found["inference"][name] = cost.flops_per_example
     units = {"training": "examples read in training", "inference": "FLOPs per example"}
     points = {
         title: {name: (x, measured[name]) for name, x in xs.items() if name in measured and x}

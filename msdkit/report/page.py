@@ -156,5 +156,5 @@ def _shown(subjects: Sequence[Subject]) -> set[str]:
 
 
 def _weighs(method: Method) -> bool:
-    weighting = method.runs[0].results["config"]["weighting"]
+    weighting = method.runs[0].results.config["weighting"]
     return weighting is not None and not traits.control(WEIGHTINGS.get(weighting["name"]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,9 @@ from msdkit.evaluation.scores import metric_name
 from msdkit.registry import load_entry_points, load_plugins
 from msdkit.report.enrich import with_data
 from msdkit.report.subject import TEACHER, Method, Run, Subject
-from msdkit.runs.folder import CONFIG, METRICS_LOG, read_results
+from msdkit.runs.folder import CONFIG, METRICS_LOG
 from msdkit.runs.predictions import read_predictions
+from msdkit.runs.results import Results, read_results
 from msdkit.studies.summary import MATRIX, SUMMARY
 from msdkit.types import MULTIMODAL
 
@@ -76,7 +77,7 @@ def _by_data(runs: Sequence[Path]) -> Iterator[Source]:
     """Loose runs: those on equal data belong together."""
     names, groups = _names(runs), dict[str, dict[str, list[Path]]]()
     for folder in runs:
-        data = json.dumps(read_results(folder)["config"]["dataset"], sort_keys=True)
+        data = json.dumps(read_results(folder).config["dataset"], sort_keys=True)
         groups.setdefault(data, {}).setdefault(names[folder], []).append(folder)
     for data, methods in groups.items():
         yield Source(json.loads(data)["name"], methods)
@@ -112,7 +113,7 @@ def _subject(source: Source, tiny: bool) -> Subject:
     runs = [run for some in found.values() for run, _, _ in some]
     (first, ids, labels), results = next(iter(found.values()))[0], runs[0].results
     for run, asked, _ in (entry for some in found.values() for entry in some):
-        if asked != ids or run.results["label_names"] != results["label_names"]:
+        if asked != ids or run.results.label_names != results.label_names:
             raise ConfigError(
                 f"{first.folder} and {run.folder} answered different examples or classes, "
                 f"so they make no report together"
@@ -123,14 +124,14 @@ def _subject(source: Source, tiny: bool) -> Subject:
                 f"{', '.join(_measured(results))} and {', '.join(_measured(run.results))}, so they "
                 "make no report together"
             )
-    modalities, task = declared(results["config"]["dataset"])
+    modalities, task = declared(results.config["dataset"])
     views = list(dict.fromkeys(view for run in runs for view in run.logits))
     subject = Subject(
         name=source.name,
-        split=_split(results),
+        split=results.split,
         task=task,
-        label_names=results["label_names"],
-        metric=results["metric"],
+        label_names=results.label_names,
+        metric=results.metric,
         modalities=tuple(modalities),
         views=sorted(views, key=lambda view: view != MULTIMODAL),
         ids=ids,
@@ -146,21 +147,16 @@ def _subject(source: Source, tiny: bool) -> Subject:
 def _run(folder: Path) -> tuple[Run, list[str], Any]:
     """(run, ids, labels)"""
     results = read_results(folder)
-    load_plugins(results["config"]["plugins"])
-    answers = read_predictions(folder, results["task"], results["label_names"])
+    load_plugins(results.config["plugins"])
+    answers = read_predictions(folder, results.task, results.label_names)
     log, weights = _lines(folder / METRICS_LOG), _lines(folder / WEIGHTS)
-    seed = results["config"]["seed"]
+    seed = results.config["seed"]
     return Run(folder, seed, results, answers.logits, log, weights), answers.ids, answers.labels
 
 
-def _measured(results: Mapping[str, Any]) -> list[str]:
+def _measured(results: Results) -> list[str]:
     """The names of the metrics, the one that decides first."""
-    return [results["metric"], *map(metric_name, results["metrics"])]
-
-
-def _split(results: Mapping[str, Any]) -> str:
-    """The split that predictions are of: the last one."""
-    return list(results["splits"])[-1]
+    return [results.metric, *map(metric_name, results.metrics)]
 
 
 def _json(path: Path) -> Any:

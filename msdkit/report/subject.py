@@ -11,6 +11,7 @@ from torch import Tensor
 
 from msdkit.data.raw import RawSplit
 from msdkit.runs.predictions import Logits
+from msdkit.runs.results import Results
 from msdkit.types import Task
 
 TEACHER = "teacher"  # what the teacher is called among methods
@@ -26,7 +27,7 @@ class Run:
 
     folder: Path
     seed: int
-    results: Mapping[str, Any]
+    results: Results
     logits: Logits
     log: list[dict[str, Any]]
     weights: list[dict[str, Any]]

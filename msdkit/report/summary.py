@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from msdkit.report.charts import Style, Styles
-from msdkit.report.measures import evaluated
 from msdkit.report.overview import differences, verdict
 from msdkit.report.subject import TEACHER, Method, Run, Subject
 from msdkit.runs.folder import CONFIG, ENVIRONMENT
+from msdkit.runs.results import Cost
 from msdkit.tables import big, signed, spread
 from msdkit.types import MULTIMODAL
 
@@ -26,7 +26,7 @@ def facts(subject: Subject) -> dict[str, str]:
     found = {
         "Data": f"{described(_config(first)['dataset'])}; {count:,} examples of the "
         f"{subject.split} split, {classes:,} {named}, modalities {', '.join(subject.modalities)}",
-        "Teacher": "; ".join(_each(subject, lambda run: run.results["teachers"])),
+        "Teacher": "; ".join(_each(subject, lambda run: run.results.teachers)),
         "Student": "; ".join(_each(subject, lambda run: [described(_config(run)["student"])])),
         "Training": "; ".join(_each(subject, lambda run: [_length(run)])),
         "Seeds": ", ".join(map(str, sorted({r.seed for m in subject.methods for r in m.runs}))),
@@ -64,11 +64,11 @@ def _each(subject: Subject, told: Callable[[Run], Iterable[str]]) -> list[str]:
 
 
 def _config(run: Run) -> Config:
-    return run.results["config"]
+    return run.results.config
 
 
 def _length(run: Run) -> str:
-    train, steps = _config(run)["train"], run.results["steps"]
+    train, steps = _config(run)["train"], run.results.steps
     text = f"{steps:,} steps of {train['batch_size'] * train['accumulate']} examples"
     return f"{text}, learning rate {train['lr']:g}, {train['precision']}"
 
@@ -107,8 +107,8 @@ COST = ["agrees with teacher", "parameters", "FLOPs/example"]
 def table(subject: Subject, look: Styles) -> tuple[list[str], list[Line]]:
     """(metrics, a line for each model), the teacher first."""
     runs = [run for method in subject.methods for run in method.runs]
-    metrics = list(evaluated(runs[0])["student"].get(MULTIMODAL, {}))
-    taught = next((run for run in runs if evaluated(run).get(TEACHER)), None)
+    metrics = list(runs[0].results.evaluated.student.get(MULTIMODAL, {}))
+    taught = next((run for run in runs if run.results.evaluated.teacher), None)
     lines = [_teacher_line(taught, look[TEACHER], metrics)] if taught else []
     found = differences(subject)
     for method in subject.methods:
@@ -119,7 +119,7 @@ def table(subject: Subject, look: Styles) -> tuple[list[str], list[Line]]:
 def _method_line(
     subject: Subject, method: Method, style: Style, row: Mapping[str, Any] | None
 ) -> Line:
-    scored = [evaluated(run)["student"].get(MULTIMODAL, {}) for run in method.runs]
+    scored = [run.results.evaluated.student.get(MULTIMODAL, {}) for run in method.runs]
     return Line(
         method.name,
         style,
@@ -133,26 +133,27 @@ def _method_line(
 
 
 def _teacher_line(run: Run, style: Style, metrics: list[str]) -> Line:
-    scored = evaluated(run)[TEACHER][MULTIMODAL]
-    cost = run.results["cost"][TEACHER]
-    size = [big(cost["parameters"]), big(cost["flops_per_example"])]
+    assert run.results.evaluated.teacher is not None
+    scored, cost = run.results.evaluated.teacher[MULTIMODAL], run.results.cost[TEACHER]
     return Line(
         TEACHER,
         style,
         "",
         [spread([scored[m]]) for m in metrics],
         verdict=TEACHER,
-        cost=["", *size],
+        cost=["", *_size(cost)],
     )
 
 
 def _cost(method: Method) -> list[str]:
-    cost = method.runs[0].results["cost"]["student"]
-    agreed = [
-        evaluated(r)["agreement"][MULTIMODAL] for r in method.runs if "agreement" in evaluated(r)
-    ]
+    agreement = [run.results.evaluated.agreement for run in method.runs]
+    agreed = [views[MULTIMODAL] for views in agreement if views]
     same = spread(agreed) if agreed else ""
-    return [same, big(cost["parameters"]), big(cost["flops_per_example"])]
+    return [same, *_size(method.runs[0].results.cost["student"])]
+
+
+def _size(cost: Cost) -> list[str]:
+    return [big(cost.parameters), big(cost.flops_per_example)]
 
 
 def _about(config: Config) -> str:

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from torch import Tensor
 
 from msdkit import parallel, traits
@@ -19,8 +20,9 @@ from msdkit.io.files import write_text
 from msdkit.parallel import from_main
 from msdkit.progress import bar
 from msdkit.runs.experiment import Experiment
-from msdkit.runs.folder import OWN, PREDICTIONS, read_config, slices_file
+from msdkit.runs.folder import OWN, PREDICTIONS, read_config, slices_file, summary
 from msdkit.runs.predictions import PredictionRows, write_predictions
+from msdkit.runs.results import Cost, Results, Slice, SplitResults
 from msdkit.runs.saved_model import load
 from msdkit.runs.teachers import teachers_training
 from msdkit.types import MULTIMODAL
@@ -34,41 +36,57 @@ class RunCache:
     """What runs in one process share: examples that were read, and costs that were measured."""
 
     raw: dict[str, RawSplit] = field(default_factory=dict)
-    costs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    costs: dict[str, dict[str, Cost]] = field(default_factory=dict)
 
 
-def conclude(experiment: Experiment, kept: RunCache) -> dict[str, Any]:
-    """Evaluate the best checkpoint on val and test, beside the teacher; write predictions."""
+def conclude(
+    experiment: Experiment,
+    kept: RunCache,
+    *,
+    tried: list[dict[str, Any]],
+    steps: int,
+    seconds: float,
+) -> Results:
+    """Evaluate the best checkpoint on val and test, beside the teacher; write predictions.
+
+    tried: the candidates of a search, the best first; steps, seconds: of the training.
+    """
     experiment.use_saved_student()
-    splits, scores = experiment.evaluated, {}
-    for name in splits:
-        logits, found = experiment.evaluate(experiment.split(name))
-        beside = from_main(partial(_beside_teacher, experiment, name, logits))
-        scores[name] = {"student": found, **beside}
-    from_main(partial(_write_answers, experiment, PREDICTIONS, splits[-1], logits))
-    return {
-        "task": experiment.task,
-        "label_names": experiment.label_names,
-        "metric": experiment.metric,
-        "metrics": experiment.metrics,
-        "teachers": teachers_training(experiment.config, experiment.tiny),
-        "splits": scores,
-        "cost": from_main(partial(_kept_costs, experiment, splits[-1], kept)),
-    }
+    names, splits = experiment.evaluated, {}
+    for name in names:
+        logits, scores = experiment.evaluate(experiment.split(name))
+        splits[name] = from_main(partial(_beside_teacher, experiment, name, logits, scores))
+    from_main(partial(_write_answers, experiment, PREDICTIONS, names[-1], logits))
+    return Results(
+        run_dir=str(experiment.folder),
+        config=summary(experiment.config),
+        search=tried,
+        steps=steps,
+        seconds_this_session=round(seconds, 1),
+        task=experiment.task,
+        label_names=experiment.label_names,
+        metric=experiment.metric,
+        metrics=experiment.metrics,
+        teachers=teachers_training(experiment.config, experiment.tiny),
+        splits=splits,
+        cost=from_main(partial(_kept_costs, experiment, names[-1], kept)),
+    )
 
 
-def _beside_teacher(experiment: Experiment, split: str, logits: dict[str, Tensor]) -> Any:
-    """The teacher's own scores per view, how often the student gives its answer, and the scores of
-    both on the data set's slices."""
+def _beside_teacher(
+    experiment: Experiment, split: str, logits: dict[str, Tensor], scores: Scores
+) -> SplitResults:
+    """The student's scores with the teacher's own per view, how often the student gives its answer,
+    and the scores of both on the data set's slices."""
     raw, metrics, task = experiment.raw(split), experiment.metrics, experiment.task
-    models, found = {"student": logits}, dict[str, Any]()
+    models, results = {"student": logits}, SplitResults(student=scores)
     if experiment.compares_with_teacher:
         theirs = experiment.teacher_logits(split, experiment.views)
         models["teacher"] = theirs
-        found["teacher"] = {} if raw.labels is None else score(theirs, raw.labels, metrics, task)
-        found["agreement"] = {v: agreement(logits[v], theirs[v], task) for v in experiment.views}
-    slices = slice_scores(raw, models, metrics, task)
-    return {**found, "slices": slices} if slices else found
+        results.teacher = {} if raw.labels is None else score(theirs, raw.labels, metrics, task)
+        results.agreement = {v: agreement(logits[v], theirs[v], task) for v in experiment.views}
+    results.slices = {n: Slice(**s) for n, s in slice_scores(raw, models, metrics, task).items()}
+    return results
 
 
 def _write_answers(
@@ -95,7 +113,7 @@ def write_submission(raw: RawSplit, rows: PredictionRows, folder: Path) -> None:
         write_text(folder / name, text)
 
 
-def _kept_costs(experiment: Experiment, split: str, kept: RunCache) -> dict[str, Any]:
+def _kept_costs(experiment: Experiment, split: str, kept: RunCache) -> dict[str, Cost]:
     """Measured once for runs that differ in their training alone."""
     config = experiment.config
     same = [config.dataset, config.student, config.teacher, experiment.limit, split]
@@ -105,17 +123,17 @@ def _kept_costs(experiment: Experiment, split: str, kept: RunCache) -> dict[str,
     return kept.costs[key]
 
 
-def costs(experiment: Experiment, split: str) -> dict[str, Any]:
+def costs(experiment: Experiment, split: str) -> dict[str, Cost]:
     """What the student and its teacher cost at inference."""
     raw = experiment.raw(split)
     wanted = TINY_COST if experiment.limit else max(FLOP_EXAMPLES, SPEED_EXAMPLES)
     count = min(len(raw), wanted)
     examples = [{m: raw.raw(i, m) for m in raw.modalities} for i in range(count)]
-    found = {"student": cost(experiment.student, examples)}
+    measured = {"student": cost(experiment.student, examples)}
     if experiment.teachers is not None:
         models = experiment.teachers.models.values()
-        found["teacher"] = together([cost(saved, examples) for saved in models])
-    return found
+        measured["teacher"] = together([cost(saved, examples) for saved in models])
+    return msgspec.convert(measured, dict[str, Cost])
 
 
 def evaluate_run(folder: Path, split: str, views: list[str] | None = None) -> dict[str, Any]:
@@ -163,6 +181,6 @@ def predict_file(folder: Path, file: Path, views: list[str] | None = None) -> li
             part = examples[start : start + PREDICT_BATCH]
             logits = saved.logits([e.raw for e in part], views)
             rows = PredictionRows([e.id for e in part], logits, saved.task, saved.label_names)
-            lines += [json.dumps(row, ensure_ascii=False) for row in rows]
+            lines += [rows.row(i).line() for i in range(len(rows))]
             advance(len(part))
     return lines

@@ -8,15 +8,12 @@ import subprocess
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from msdkit.config.files import load_raw
 from msdkit.config.schema import ExperimentConfig
 from msdkit.config.validation import validate
 from msdkit.errors import DataError
-
-if TYPE_CHECKING:
-    pass
 
 CONFIG, ENVIRONMENT, RESULTS = "config.yaml", "environment.json", "results.json"
 INPUTS = "inputs.json"  # fingerprints of the data and the teacher
@@ -39,15 +36,6 @@ def resolved_yaml(config: ExperimentConfig) -> str:
     from omegaconf import OmegaConf
 
     return OmegaConf.to_yaml(OmegaConf.create(asdict(config)))
-
-
-def read_results(folder: Path) -> dict[str, Any]:
-    """`results.json` of a finished run; DataError when there is none."""
-    path = folder / RESULTS
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{folder} holds no finished run ({error})") from error
 
 
 def slices_file(folder: Path, split: str) -> Path:

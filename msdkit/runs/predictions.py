@@ -1,25 +1,83 @@
-"""A run's predictions: written, and read again."""
+"""`predictions.jsonl`: what a model answers to each example, as it is written and read again."""
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 import numpy as np
 import torch
+from msgspec import UNSET, UnsetType
 from torch import Tensor
 
 from msdkit.data.labels import encode_label
 from msdkit.data.split import Split
 from msdkit.errors import DataError
 from msdkit.functional import probabilities
+from msdkit.io.files import whole
+from msdkit.io.structs import plain
 from msdkit.runs.folder import PREDICTIONS
 from msdkit.types import MULTIMODAL, Task
+
+Logits: TypeAlias = Mapping[str, Tensor]  # {view: [N, C]}
+Shares: TypeAlias = dict[str, list[float]]  # {view: a number for each class}
+ROUNDED = 5e-7  # predictions have six decimals: a written 0 may be as large as this
+
+
+class Row(msgspec.Struct):
+    """A line of the file; keys of other versions of msdkit are not read.
+
+    Regression has `values`, all other tasks `probabilities`; label: None where it is not known,
+    absent where nobody could know it.
+    """
+
+    id: str
+    prediction: Any = None
+    probabilities: Shares | UnsetType = UNSET
+    values: Shares | UnsetType = UNSET
+    label: Any = UNSET
+
+    def line(self) -> str:
+        """The line, without its end."""
+        return json.dumps(plain(self), ensure_ascii=False)
+
+
+class PredictionRows(Sequence[dict[str, Any]]):
+    """{id, prediction, probabilities (or values) per view} of each example, for plugins; the
+    multimodal view predicts, or else the first.
+
+    A row is made when it is asked for: of thousands of classes, all would fill the memory.
+    """
+
+    def __init__(
+        self, ids: Sequence[str], logits: Logits, task: Task, names: Sequence[str]
+    ) -> None:
+        self.ids, self.logits, self.task, self.names = ids, logits, task, names
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        return plain(self.row(range(len(self))[index]))  # IndexError ends an iteration
+
+    def row(self, i: int) -> Row:
+        """That of one example, without its label."""
+        logits = {view: values[i : i + 1] for view, values in self.logits.items()}
+        first = logits.get(MULTIMODAL, next(iter(logits.values())))
+        figure = _short if self.task == "regression" else _rounded
+        shares = {
+            view: [figure(p) for p in probabilities(self.task, values)[0].tolist()]
+            for view, values in logits.items()
+        }
+        prediction = class_names(first, self.task, self.names)[0]
+        return Row(self.ids[i], prediction, **{_shares_key(self.task): shares})
 
 
 def class_names(logits: Tensor, task: Task, names: Sequence[str]) -> list[Any]:
@@ -33,68 +91,6 @@ def class_names(logits: Tensor, task: Task, names: Sequence[str]) -> list[Any]:
     return [names[i] for i in logits.argmax(-1).tolist()]
 
 
-def shares_key(task: Task) -> str:
-    """What predictions call a view's answer: `values` in regression, else `probabilities`."""
-    return "values" if task == "regression" else "probabilities"
-
-
-def _rounded(share: float) -> float:
-    return round(share, 6)
-
-
-def _short(number: float) -> float:
-    """The shortest decimal that is the same float32."""
-    return float(str(np.float32(number)))
-
-
-class PredictionRows(Sequence[dict[str, Any]]):
-    """{id, prediction, probabilities per view} of each example; the first view predicts.
-
-    A row is made when it is asked for: of thousands of classes, all would fill the memory.
-    """
-
-    def __init__(
-        self, ids: Sequence[str], logits: Mapping[str, Tensor], task: Task, names: Sequence[str]
-    ) -> None:
-        self.ids, self.logits, self.task, self.names = ids, logits, task, names
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        at = range(len(self))[index]  # IndexError beyond the end, which ends an iteration
-        found = {view: values[at : at + 1] for view, values in self.logits.items()}
-        first = found.get(MULTIMODAL, next(iter(found.values())))
-        figure = _short if self.task == "regression" else _rounded
-        shares = {v: probabilities(self.task, x)[0].tolist() for v, x in found.items()}
-        return {
-            "id": self.ids[at],
-            "prediction": class_names(first, self.task, self.names)[0],
-            shares_key(self.task): {v: [figure(p) for p in row] for v, row in shares.items()},
-        }
-
-
-def write_predictions(
-    path: Path, split: Split, logits: Mapping[str, Tensor], task: Task, names: Sequence[str]
-) -> PredictionRows:
-    """JSON lines: id, prediction, the probabilities (or values) of each view, and the label if it
-    is known."""
-    rows, labels = PredictionRows(split.ids, logits, task, names), split.labels
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            for i, row in enumerate(rows):
-                row["label"] = None if labels is None else readable(labels[i], task, names)
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return rows
-
-
 def readable(label: Tensor, task: Task, names: Sequence[str]) -> Any:
     """A label as a person would write it: a class, a list of classes, {class: score} or
     {target: number}."""
@@ -106,47 +102,53 @@ def readable(label: Tensor, task: Task, names: Sequence[str]) -> Any:
     return list(scores) if task == "multi_label" else scores
 
 
-Logits = Mapping[str, Tensor]  # {view: [N, C] float64}
-
-
-Result = Mapping[str, Any]  # a run's `results.json`
-
-
-def read_rows(result: Result) -> list[dict[str, Any]]:
-    """A run's predictions."""
-    path = Path(result["run_dir"]) / PREDICTIONS
-    decode = msgspec.json.Decoder().decode
-    return [decode(line) for line in path.read_bytes().splitlines()]
-
-
-ROUNDED = 5e-7  # predictions have six decimals: a written 0 may be as large as this
-
-
-class Row(msgspec.Struct):
-    """A line of the file; regression has `values`, all other tasks `probabilities`."""
-
-    id: str
-    label: Any = None
-    probabilities: dict[str, list[float]] | None = None
-    values: dict[str, list[float]] | None = None
+def write_predictions(
+    path: Path, split: Split, logits: Logits, task: Task, names: Sequence[str]
+) -> PredictionRows:
+    """JSON lines: id, prediction, the probabilities (or values) of each view, and the label, null
+    where it is not known."""
+    rows, labels = PredictionRows(split.ids, logits, task, names), split.labels
+    with whole(path) as partial, partial.open("w", encoding="utf-8") as file:
+        for i in range(len(rows)):
+            row = rows.row(i)
+            row.label = None if labels is None else readable(labels[i], task, names)
+            file.write(row.line() + "\n")
+    return rows
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """A run's answers; labels as in `Batch`, None where an example has none."""
+    """A run's answers as they were written.
 
+    names: the classes; labels: as in `Batch`, None where an example has none; shares: {view:
+    float64 [N, C]}, probabilities, or values in regression.
+    """
+
+    task: Task
+    names: list[str]
     ids: list[str]
     labels: Tensor | None
-    logits: Logits
+    shares: Mapping[str, Tensor]
+
+    @cached_property
+    def logits(self) -> Logits:
+        """{view: float64 [N, C]}: what gives these answers again."""
+        return {view: _logits(shares, self.task) for view, shares in self.shares.items()}
+
+    def of_same_examples(self, other: Predictions) -> bool:
+        """Whether both answer the same questions, which have the same answers."""
+        mine, theirs = self.labels, other.labels
+        known = mine is not None and theirs is not None
+        same = torch.equal(mine, theirs) if known else mine is theirs  # type: ignore[arg-type]
+        return same and self.ids == other.ids and self.names == other.names
 
 
 def read_predictions(folder: Path, task: Task, names: list[str]) -> Predictions:
     """The answers in a run's folder; DataError where its file is not whole."""
-    path = folder / PREDICTIONS
+    path, key = folder / PREDICTIONS, _shares_key(task)
     rows = _rows(path)
-    key = "values" if task == "regression" else "probabilities"
     answers = [getattr(row, key) for row in rows]
-    if not rows or any(answer is None for answer in answers):
+    if not rows or UNSET in answers:
         raise DataError(f"{path}: expected lines with `{key}` of each view")
     views = sorted(answers[0], key=lambda view: view != MULTIMODAL)
     try:
@@ -154,8 +156,8 @@ def read_predictions(folder: Path, task: Task, names: list[str]) -> Predictions:
         labels = _labels(rows, task, names)
     except (KeyError, ValueError, DataError) as error:
         raise DataError(f"{path}: its lines do not belong together ({error})") from error
-    logits = {v: _logits(torch.from_numpy(x), task) for v, x in shares.items()}
-    return Predictions([row.id for row in rows], labels, logits)
+    tensors = {view: torch.from_numpy(values) for view, values in shares.items()}
+    return Predictions(task, names, [row.id for row in rows], labels, tensors)
 
 
 def _rows(path: Path) -> list[Row]:
@@ -174,16 +176,29 @@ def _rows(path: Path) -> list[Row]:
 
 
 def _labels(rows: list[Row], task: Task, names: list[str]) -> Tensor | None:
-    if any(row.label is None for row in rows):
+    if any(row.label is None or row.label is UNSET for row in rows):
         return None
     index = {name: i for i, name in enumerate(names)}
     encoded = [np.asarray(encode_label(row.label, task, index)) for row in rows]
     return torch.from_numpy(np.stack(encoded))
 
 
+def _shares_key(task: Task) -> str:
+    return "values" if task == "regression" else "probabilities"
+
+
 def _logits(shares: Tensor, task: Task) -> Tensor:
-    """[N, C]: what gives these probabilities again."""
+    """[N, C] -> [N, C]"""
     if task == "regression":
         return shares
     p = shares.clamp(ROUNDED, 1 - ROUNDED)
     return p.log() if task == "single_label" else p.logit()
+
+
+def _rounded(share: float) -> float:
+    return round(share, 6)
+
+
+def _short(number: float) -> float:
+    """The shortest decimal that is the same float32."""
+    return float(str(np.float32(number)))

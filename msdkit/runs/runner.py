@@ -13,6 +13,7 @@ from msdkit import parallel
 from msdkit.config.schema import ExperimentConfig
 from msdkit.errors import ConfigError
 from msdkit.io.files import write_text
+from msdkit.io.structs import plain
 from msdkit.parallel import from_main
 from msdkit.progress import console
 from msdkit.runs.evaluate import RunCache, conclude
@@ -24,10 +25,9 @@ from msdkit.runs.folder import (
     RESULTS,
     differences,
     environment,
-    read_results,
     resolved_yaml,
-    summary,
 )
+from msdkit.runs.results import Results, read_results, write_results
 from msdkit.runs.search import searched
 from msdkit.training.processes import coupled, coupled_line
 from msdkit.training.seeding import seed_everything
@@ -45,9 +45,20 @@ def run(
 ) -> dict[str, Any]:
     """Train (or continue), evaluate and write `results.json`; a finished run is only read.
 
-    kept: what runs before it in this process leave to it; on_evaluate: as of Trainer. ConfigError
-    when the run folder belongs to another config.
+    Returns what `results.json` holds. kept: what runs before it in this process leave to it;
+    on_evaluate: as of Trainer. ConfigError when the run folder belongs to another config.
     """
+    return plain(results_of(config, tiny=tiny, kept=kept, on_evaluate=on_evaluate))
+
+
+def results_of(
+    config: ExperimentConfig,
+    *,
+    tiny: bool = False,
+    kept: RunCache | None = None,
+    on_evaluate: OnEvaluate | None = None,
+) -> Results:
+    """As `run`, typed."""
     parallel.join()
     if kept is not None:
         gc.collect()  # a run before this one left circles of objects, with hundreds of megabytes
@@ -57,7 +68,7 @@ def run(
     if (held := from_main(partial(_finished, experiment))) is not None:
         console().print(f"{folder} is finished; its results are shown")
         return held
-    best, tried = searched(config, partial(run, tiny=tiny, kept=kept))
+    best, tried = searched(config, partial(results_of, tiny=tiny, kept=kept))
     if tried:
         experiment = Experiment(best, tiny=tiny, raw=kept.raw)
     experiment.prepare()  # nothing is written before everything is known to fit
@@ -69,20 +80,14 @@ def run(
     start = time.perf_counter()
     with parallel.companions():
         trainer.fit()
-    results = {
-        "run_dir": str(folder),
-        "config": summary(experiment.config),
-        **({"search": tried} if tried else {}),
-        "steps": trainer.step,
-        "seconds_this_session": round(time.perf_counter() - start, 1),
-        **conclude(experiment, kept),
-    }
+    seconds = time.perf_counter() - start
+    results = conclude(experiment, kept, tried=tried, steps=trainer.step, seconds=seconds)
     if parallel.is_main():
-        write_text(folder / RESULTS, json.dumps(results, indent=1))
+        write_results(folder, results)
     return results
 
 
-def _finished(experiment: Experiment) -> dict[str, Any] | None:
+def _finished(experiment: Experiment) -> Results | None:
     """The results in the run folder, if it is finished; ConfigError when it is another's."""
     _check_owner(experiment)
     return read_results(experiment.folder) if (experiment.folder / RESULTS).exists() else None
@@ -99,7 +104,7 @@ def _begin(experiment: Experiment, config: ExperimentConfig) -> None:
     write_text(folder / CONFIG, resolved_yaml(asked))
 
 
-def finished(config: ExperimentConfig, *, tiny: bool, kept: RunCache) -> dict[str, Any] | None:
+def finished(config: ExperimentConfig, *, tiny: bool, kept: RunCache) -> Results | None:
     """The results of a run that is there; ConfigError when the folder is another config's."""
     return _finished(Experiment(config, tiny=tiny, raw=kept.raw))
 

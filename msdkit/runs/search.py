@@ -12,11 +12,12 @@ from msdkit.config.declarations import candidates
 from msdkit.config.schema import ExperimentConfig, Node
 from msdkit.progress import console
 from msdkit.registry import METRICS
+from msdkit.runs.results import Results
 from msdkit.tables import candidate_line
 from msdkit.traits import higher_is_better
 from msdkit.types import MULTIMODAL
 
-Run = Callable[[ExperimentConfig], dict[str, Any]]
+Run = Callable[[ExperimentConfig], Results]
 
 
 def searched(config: ExperimentConfig, run: Run) -> tuple[ExperimentConfig, list[dict[str, Any]]]:
@@ -45,9 +46,8 @@ def _tried(config: ExperimentConfig, run: Run, i: int, nodes: list[Node]) -> dic
     trial.run_dir = str(Path(str(config.run_dir)) / "search" / str(i))
     trial.evaluate.test = False
     results = run(trial)
-    metric = results["metric"]
-    value = results["splits"]["val"]["student"][MULTIMODAL][metric]
-    return {**parameters, "metric": metric, "value": value}
+    value = results.splits["val"].student[MULTIMODAL][results.metric]
+    return {**parameters, "metric": results.metric, "value": value}
 
 
 def weighed_by(config: ExperimentConfig, weighting: Node) -> ExperimentConfig:

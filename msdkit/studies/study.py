@@ -15,6 +15,7 @@ from msdkit.config.schema import ExperimentConfig
 from msdkit.errors import ConfigError
 from msdkit.io.files import write_text
 from msdkit.runs.evaluate import RunCache
+from msdkit.runs.results import Results
 from msdkit.runs.runner import finished
 from msdkit.studies.plan import (
     Asked,
@@ -123,7 +124,7 @@ def _jobs(studies: Sequence[Study], tiny: bool) -> list[Job]:
     return list(jobs.values())
 
 
-def _finished(config: ExperimentConfig, tiny: bool, kept: RunCache) -> dict[str, Any]:
+def _finished(config: ExperimentConfig, tiny: bool, kept: RunCache) -> Results:
     results = finished(config, tiny=tiny, kept=kept)
     assert results is not None, f"{config.run_dir} was made and is gone"
     return results

@@ -5,13 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import numpy as np
-import torch
-from torch import Tensor
-
-from msdkit.data.labels import encode_label
 from msdkit.errors import ConfigError, DataError
 from msdkit.evaluation.scores import metric_name
 from msdkit.evaluation.significance import (
@@ -22,11 +17,13 @@ from msdkit.evaluation.significance import (
     permuted,
     resampled,
 )
+from msdkit.io.structs import plain
 from msdkit.progress import track
-from msdkit.runs.predictions import Result, read_rows, shares_key
+from msdkit.runs.predictions import Predictions, read_predictions
+from msdkit.runs.results import Results, SplitResults
 from msdkit.types import MULTIMODAL
 
-Runs = Mapping[str, Sequence[Result]]  # {method: its runs by seed}
+Runs = Mapping[str, Sequence[Results]]  # {method: its runs by seed}
 Asked = tuple[str, str]  # (view, metric)
 ALPHA = 0.05
 SUMMARY, MATRIX = "compare.json", "study.json"  # of a data set, of several
@@ -47,19 +44,18 @@ def _read(path: Path) -> Any:
 def summarise(runs: Runs, baseline: str, dataset: str) -> dict[str, Any]:
     """Scores per method over seeds, and paired differences from the baseline."""
     first = runs[baseline][0]
-    split = list(first["splits"])[-1]
     study: dict[str, Any] = {
         "dataset": dataset,
-        "split": split,
-        "task": first["task"],
-        "metric": first["metric"],
+        "split": first.split,
+        "task": first.task,
+        "metric": first.metric,
         "baseline": baseline,
         "seeds": len(runs[baseline]),
-        "teachers": sorted({t for rs in runs.values() for r in rs for t in r.get("teachers", [])}),
-        "methods": _teacher(runs, split),
+        "teachers": sorted({t for rs in runs.values() for r in rs for t in r.teachers}),
+        "methods": _teacher(runs, first.split),
     }
     for name, results in runs.items():
-        study["methods"][name] = _method(results, split)
+        study["methods"][name] = _method(results, first.split)
     study["examples"], study["differences"] = _differences(runs, baseline)
     return study
 
@@ -68,40 +64,37 @@ def _teacher(runs: Runs, split: str) -> dict[str, Any]:
     """{"teacher": the teacher as if it were a method}, where there is one with fixed answers."""
     for results in runs.values():
         for result in results:
-            if scores := result["splits"][split].get("teacher"):
+            on_split = result.splits[split]
+            if scores := on_split.teacher:
                 listed = {v: {m: [x] for m, x in row.items()} for v, row in scores.items()}
-                slices = _slices([result["splits"][split]], "teacher")
-                about = {"scores": listed, "agreement": [], "cost": result["cost"]["teacher"]}
-                return {"teacher": {**about, "slices": slices}}
+                cost, slices = plain(result.cost["teacher"]), _slices([on_split], "teacher")
+                about = {"scores": listed, "agreement": [], "cost": cost, "slices": slices}
+                return {"teacher": about}
     return {}
 
 
-def _method(results: Sequence[Result], split: str) -> dict[str, Any]:
-    found = [r["splits"][split] for r in results]
-    student = found[0]["student"]
+def _method(results: Sequence[Results], split: str) -> dict[str, Any]:
+    seeds = [r.splits[split] for r in results]
     return {
         "scores": {
-            v: {m: [f["student"][v][m] for f in found] for m in row} for v, row in student.items()
+            v: {m: [s.student[v][m] for s in seeds] for m in row}
+            for v, row in seeds[0].student.items()
         },
-        "slices": _slices(found, "student"),
-        "agreement": [f["agreement"][MULTIMODAL] for f in found if "agreement" in f],
-        "cost": results[0]["cost"]["student"],
-        "runs": [r["run_dir"] for r in results],
+        "slices": _slices(seeds, "student"),
+        "agreement": [s.agreement[MULTIMODAL] for s in seeds if s.agreement],
+        "cost": plain(results[0].cost["student"]),
+        "runs": [r.run_dir for r in results],
     }
 
 
-def _slices(found: Sequence[Mapping[str, Any]], model: str) -> dict[str, Any]:
+def _slices(seeds: Sequence[SplitResults], model: Literal["student", "teacher"]) -> dict[str, Any]:
     """{slice: {"count", "scores": {metric: [value of each seed]}}} for whole examples."""
-    each = [f.get("slices", {}) for f in found]
-    return {
-        name: {
-            "count": about["count"],
-            "scores": {
-                m: [s[name][model][MULTIMODAL][m] for s in each] for m in about[model][MULTIMODAL]
-            },
-        }
-        for name, about in each[0].items()
-    }
+    listed = {}
+    for name, about in seeds[0].slices.items():
+        rows = [getattr(seed.slices[name], model)[MULTIMODAL] for seed in seeds]
+        scores = {metric: [row[metric] for row in rows] for metric in rows[0]}
+        listed[name] = {"count": about.count, "scores": scores}
+    return listed
 
 
 def _differences(runs: Runs, baseline: str) -> tuple[int, list[dict[str, Any]]]:
@@ -110,29 +103,33 @@ def _differences(runs: Runs, baseline: str) -> tuple[int, list[dict[str, Any]]]:
 
     `established`: the interval leaves out 0 and p_holm, adjusted over the methods, is below 5 %.
     """
-    asked, first = list(_asked(runs[baseline][0])), Path()
+    asked = list(_asked(runs[baseline][0]))
     read: dict[str, list[dict[Asked, MetricSums]]] = {}
-    ids: list[Any] | None = None
+    first: tuple[str, Predictions] | None = None
     total = sum(map(len, runs.values()))
     waiting = track(((n, r) for n, rs in runs.items() for r in rs), total, "predictions", "runs")
     for name, result in waiting:
-        found, these = _answers(result, asked)
-        ids, first = these if ids is None else ids, first or Path(result["run_dir"])
-        _check_same(ids, these, first, Path(result["run_dir"]))
-        read.setdefault(name, []).append(found)
+        answers = _answers(result)
+        first = first or (result.run_dir, answers)
+        if not answers.of_same_examples(first[1]):
+            raise ConfigError(
+                f"the runs {first[0]} and {result.run_dir} answered different examples; "
+                "make them anew in another folder"
+            )
+        read.setdefault(name, []).append(_sums(result, answers, asked))
     others = [name for name in runs if name != baseline]
     work = track(asked, len(asked), "bootstrap and permutations", "metrics") if others else []
     rows = [row for one in work for row in _rows(read, baseline, others, one)]
     rank = {name: i for i, name in enumerate(others)}  # stable: by method, then as asked
-    return len(ids or []), sorted(rows, key=lambda row: rank[row["method"]])
+    return len(first[1].ids) if first else 0, sorted(rows, key=lambda row: rank[row["method"]])
 
 
-def _asked(result: Result) -> Iterator[Asked]:
-    for node in result["metrics"]:
+def _asked(result: Results) -> Iterator[Asked]:
+    for node in result.metrics:
         yield MULTIMODAL, metric_name(node)
-    for view in list(result["splits"].values())[-1]["student"]:
+    for view in result.evaluated.student:
         if view != MULTIMODAL:
-            yield view, result["metric"]
+            yield view, result.metric
 
 
 def _rows(
@@ -156,28 +153,16 @@ def _rows(
         yield {"method": name, "view": asked[0], "metric": asked[1], **row, **tested}
 
 
-def _answers(result: Result, asked: Sequence[Asked]) -> tuple[dict[Asked, MetricSums], list[Any]]:
-    """(what a run answered, for each metric; the ids and labels of the examples)"""
-    rows, task, key = read_rows(result), result["task"], shares_key(result["task"])
-    pairs = [(row["id"], row["label"]) for row in rows]
-    if any(label is None for _, label in pairs):
+def _answers(result: Results) -> Predictions:
+    answers = read_predictions(Path(result.run_dir), result.task, result.label_names)
+    if answers.labels is None:
         raise ConfigError("a comparison needs labels")
-    names = {name: i for i, name in enumerate(result["label_names"])}
-    labels = [np.asarray(encode_label(label, task, names)) for _, label in pairs]
-    right = torch.from_numpy(np.stack(labels))
-    shares = {view: _tensor([row[key][view] for row in rows]) for view in {v for v, _ in asked}}
-    nodes = {metric_name(node): node for node in [*result["metrics"], result["metric"]]}
-    nodes |= {metric_name(node): node for node in result["metrics"]}
-    return {(v, m): metric_sums(nodes[m], shares[v], right, task) for v, m in asked}, pairs
+    return answers
 
 
-def _tensor(rows: Sequence[Sequence[float]]) -> Tensor:
-    return torch.from_numpy(np.asarray(rows, np.float32))
-
-
-def _check_same(ids: list[Any], others: list[Any], one: Path, other: Path) -> None:
-    if ids != others:
-        raise ConfigError(
-            f"the runs {one} and {other} answered different examples; "
-            "make them anew in another folder"
-        )
+def _sums(result: Results, answers: Predictions, asked: Sequence[Asked]) -> dict[Asked, MetricSums]:
+    """What a run answered, for each metric of a view."""
+    assert answers.labels is not None
+    nodes = {metric_name(node): node for node in [result.metric, *result.metrics]}
+    shares = {view: answers.shares[view].float() for view in {v for v, _ in asked}}
+    return {(v, m): metric_sums(nodes[m], shares[v], answers.labels, result.task) for v, m in asked}

@@ -23,7 +23,7 @@ from msdkit.registry import METRICS
 from msdkit.runs.evaluate import RunCache
 from msdkit.runs.experiment import Experiment
 from msdkit.runs.folder import summary
-from msdkit.runs.runner import run
+from msdkit.runs.runner import results_of
 from msdkit.studies.trials import Pruned, Trials
 from msdkit.tables import figure, print_table
 from msdkit.types import MULTIMODAL
@@ -96,7 +96,7 @@ class _Sweep:
         raw = load_raw(self.configs, [*self.overrides, *chosen], tiny=self.tiny)
         config = replace(_quiet(validate(raw).ready()), run_dir=str(folder))
         try:
-            results = run(
+            results = results_of(
                 config, tiny=self.tiny, kept=self.kept, on_evaluate=self.trials.on_evaluate
             )
         except (Pruned, TrainingError) as error:
@@ -104,7 +104,7 @@ class _Sweep:
             from_main(partial(_slim, folder))
             from_main(partial(self.trials.end, None, str(error)))
         else:
-            value = results["splits"]["val"]["student"][MULTIMODAL][self.metric]
+            value = results.splits["val"].student[MULTIMODAL][self.metric]
             console().print(f"trial {folder.name}: {self.metric} {figure(value)} on val")
             from_main(partial(self.trials.end, value, ""))
 

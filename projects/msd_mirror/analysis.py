@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 from msdkit.errors import MsdkitError
 from msdkit.io.files import write_text
-from msdkit.runs.folder import read_results
+from msdkit.runs.results import read_results
 from msdkit.studies.summary import read_matrix, summarise
 from msdkit.tables import markdown, signed, spread
 from msdkit.types import MULTIMODAL

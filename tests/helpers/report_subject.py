@@ -8,17 +8,19 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from msgspec.structs import replace
 from PIL import Image
 
 from msdkit.data.raw import RawSplit
 from msdkit.report.subject import Method, Run, Subject
 from msdkit.runs.predictions import Logits
+from msdkit.runs.results import Cost, Results, SplitResults
 from msdkit.types import Example, Modality, Task
 
 VIEWS = ["multimodal", "text", "image", "audio"]
 WORDS = ["red", "green", "blue", "grey", "round"]
 ANSWERS = ["no", "yes"]
-COST = {"parameters": 1500, "parameters_encoders": 0, "flops_per_example": 2e6}
+COST = Cost(parameters=1500, flops_per_example=2e6, examples_per_second=10.0)
 HOSTILE = "</script><script>hacked = 1</script><img src=x onerror='hacked = 1'>"
 
 
@@ -114,7 +116,7 @@ def made_up_labels(task: Task, draw: np.random.Generator, count: int, classes: i
     return (scores if task == "soft_target" else hot).astype("float32")
 
 
-def results(task: Task, names: list[str], seed: int) -> dict[str, Any]:
+def results(task: Task, names: list[str], seed: int) -> Results:
     """What `results.json` says of such a run."""
     metric = "mae" if task == "regression" else "accuracy"
     scores = {view: {metric: 0.5 + 0.01 * seed} for view in VIEWS}
@@ -128,17 +130,19 @@ def results(task: Task, names: list[str], seed: int) -> dict[str, Any]:
         "seed": seed,
         "train": train,
     }
-    return {
-        "config": config,
-        "task": task,
-        "label_names": names,
-        "metric": metric,
-        "metrics": [metric],
-        "teachers": [],
-        "steps": 10,
-        "splits": {"test": {"student": scores}},
-        "cost": {"student": {"parameters": 1000, "flops_per_example": 2e6}},
-    }
+    cost = Cost(parameters=1000, flops_per_example=2e6, examples_per_second=10.0)
+    return Results(
+        run_dir="made up",
+        config=config,
+        steps=10,
+        seconds_this_session=1.0,
+        task=task,
+        label_names=names,
+        metric=metric,
+        metrics=[metric],
+        splits={"test": SplitResults(student=scores)},
+        cost={"student": cost},
+    )
 
 
 def softmax(logits: Any) -> np.ndarray:
@@ -149,7 +153,7 @@ def softmax(logits: Any) -> np.ndarray:
 
 def finished(
     folder: Path, right: np.ndarray, labelled: bool = True, teacher: bool = False
-) -> dict[str, Any]:
+) -> Results:
     """A run whose answers are right or wrong as given; the labels alternate."""
     folder.mkdir(parents=True)
     lines = []
@@ -160,19 +164,19 @@ def finished(
         lines.append(json.dumps({**row, "label": ANSWERS[label] if labelled else None}))
     (folder / "predictions.jsonl").write_text("\n".join(lines))
     views = {v: {"accuracy": float(np.mean(right))} for v in ("multimodal", "text")}
-    found = {
-        "student": views,
-        **({"teacher": views, "agreement": {"multimodal": 1.0}} if teacher else {}),
-    }
-    costs = {"student": {**COST, "examples_per_second": 10.0}}
+    scores, costs = SplitResults(student=views), {"student": COST}
     if teacher:
-        costs["teacher"] = {**costs["student"], "parameters": 9_000_000}
-    return {
-        "run_dir": str(folder),
-        "task": "single_label",
-        "label_names": ANSWERS,
-        "metric": "accuracy",
-        "metrics": ["accuracy"],
-        "splits": {"val": found, "test": found},
-        "cost": costs,
-    }
+        scores.teacher, scores.agreement = views, {"multimodal": 1.0}
+        costs["teacher"] = replace(COST, parameters=9_000_000)
+    return Results(
+        run_dir=str(folder),
+        config={},
+        steps=10,
+        seconds_this_session=1.0,
+        task="single_label",
+        label_names=ANSWERS,
+        metric="accuracy",
+        metrics=["accuracy"],
+        splits={"val": scores, "test": scores},
+        cost=costs,
+    )

@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from msgspec import structs
 from report_subject import VIEWS, made_up
 from scipy.special import softmax
 
 from msdkit.report import measures
 from msdkit.report.overview import front, verdict
 from msdkit.report.subject import Run, Subject
+from msdkit.runs.results import Slice
 
 
 def test_density_of_the_second_of_two_classes(tmp_path: Path) -> None:
@@ -98,7 +100,7 @@ def test_confusion_counts_all_seeds_and_keeps_the_worst() -> None:
 def test_examples_read_in_training(distill: Any, sampled: bool, share: float) -> None:
     every = "sample" if sampled else "all"
     train = {"batch_size": 8, "accumulate": 2, "views_per_step": every}
-    results = {"config": {"train": train, "distill": distill}, "steps": 10}
+    results = SimpleNamespace(config={"train": train, "distill": distill}, steps=10)
     run: Any = SimpleNamespace(results=results)
     assert measures.passes(run, ("text", "image", "audio")) == pytest.approx(160 * share)
 
@@ -107,8 +109,8 @@ def with_results(subject: Subject, **found: Any) -> Subject:
     """The same, where each run says this of its split."""
 
     def told(run: Run) -> Run:
-        (split,) = run.results["splits"].values()
-        return replace(run, results={**run.results, "splits": {"test": {**split, **found}}})
+        split = structs.replace(run.results.evaluated, **found)
+        return replace(run, results=structs.replace(run.results, splits={"test": split}))
 
     methods = [replace(m, runs=[told(run) for run in m.runs]) for m in subject.methods]
     return replace(subject, methods=methods)
@@ -116,7 +118,7 @@ def with_results(subject: Subject, **found: Any) -> Subject:
 
 def test_scores_of_views_and_slices_with_the_teachers(tmp_path: Path) -> None:
     scored = {"multimodal": {"accuracy": 0.9}}
-    part = {"student": {"multimodal": {"accuracy": 0.3}}, "teacher": scored, "count": 4}
+    part = Slice(student={"multimodal": {"accuracy": 0.3}}, teacher=scored, count=4)
     subject = with_results(made_up(tmp_path), teacher=scored, slices={"first": part})
     found = measures.scores(subject)
     assert list(found["multimodal"]) == ["teacher", "plain", "kd", "msd_saliency"]

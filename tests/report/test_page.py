@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 from plotly.graph_objects import Figure
 from plugins import plugins_forgotten
 from report_subject import HOSTILE, VIEWS, made_up
@@ -42,8 +43,9 @@ def studied(subject: Subject) -> Subject:
         node = {"name": "saliency"} if "msd" in method.name else None
         runs = []
         for run in method.runs:
-            config = {**run.results["config"], "weighting": node}
-            runs.append(replace(run, results={**run.results, "config": config}, **logs))
+            config = {**run.results.config, "weighting": node}
+            results = structs.replace(run.results, config=config)
+            runs.append(replace(run, results=results, **logs))
         return replace(method, runs=runs)
 
     about = {"metric": subject.metric, "mean": 0.02, "low": 0.01, "high": 0.03, "p_holm": 0.004}

@@ -18,6 +18,7 @@ from msdkit.functional import probabilities
 from msdkit.report import page
 from msdkit.report.read import read
 from msdkit.runs import runner as runs
+from msdkit.runs.results import Results
 from msdkit.runs.saved_model import load
 from msdkit.studies.summary import summarise
 
@@ -33,10 +34,10 @@ def studied(toy_teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     taught = {**toy.PLAIN, "teacher": {"run": str(toy_teacher)}}
     taught["train"] = {**toy.TRAIN, "epochs": 1}
 
-    def run(name: str, seed: int, method: dict[str, Any]) -> dict[str, Any]:
+    def run(name: str, seed: int, method: dict[str, Any]) -> Results:
         place = str(folder / name / f"seed{seed}")
         config = toy.configured(folder / "x.yaml", taught, method, seed=seed, run_dir=place)
-        return runs.run(config)
+        return runs.results_of(config)
 
     with pytest.MonkeyPatch.context() as patch, plugins_forgotten():
         patch.setenv("MSDKIT_CACHE", str(folder / "cache"))

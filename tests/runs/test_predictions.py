@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import torch
 import toy
+from torch import Tensor
 
 from msdkit.data.inputs import ModelInputs
 from msdkit.data.raw import RawSplit
 from msdkit.data.split import Split
+from msdkit.errors import DataError
 from msdkit.functional import probabilities
 from msdkit.processors.array import Array
 from msdkit.runs.predictions import (
@@ -27,6 +29,12 @@ from msdkit.types import Modality
 
 NAMES = ["a", "b", "c"]
 LOGITS = torch.tensor([[2.0, 1.0, -1.0], [-1.0, -2.0, -3.0], [0.5, 0.0, 3.0]])
+
+
+@pytest.fixture
+def split(tmp_path: Path) -> Split:
+    raw = RawSplit(toy.Toy("val", n=10), "val", "single_label")
+    return Split(ModelInputs(raw, {"image": Array(Modality("features", 8))}, tmp_path))
 
 
 def test_answers() -> None:
@@ -58,9 +66,7 @@ def test_rows_predict_by_the_multimodal_view() -> None:
     assert both[0]["probabilities"]["multimodal"] == pytest.approx(shares, abs=1e-6)
 
 
-def test_labels_as_a_person_writes_them(tmp_path: Path) -> None:
-    raw = RawSplit(toy.Toy("val", n=10), "val", "single_label")
-    split = Split(ModelInputs(raw, {"image": Array(Modality("features", 8))}, tmp_path))
+def test_labels_as_a_person_writes_them(split: Split, tmp_path: Path) -> None:
     assert readable(torch.tensor(2), "single_label", NAMES) == "c"
     assert readable(torch.tensor([1.0, 0, 1]), "multi_label", NAMES) == ["a", "c"]
     assert readable(torch.tensor([0, 0.3, 1]), "soft_target", NAMES) == {"b": 0.3, "c": 1.0}
@@ -99,3 +105,92 @@ def test_predictions_of_every_task(tmp_path: Path, task: Any, key: str, labels: 
     assert torch.allclose(found.labels.float(), torch.tensor(expected[task]).float())
     path.write_text(json.dumps({**rows[0], "label": None}), encoding="utf-8")
     assert read_predictions(tmp_path, task, ["a", "b"]).labels is None
+
+
+# As version 0.1.0 wrote them, the second with a key of a later one
+LINES = [
+    '{"id": "val-0", "prediction": "b", "probabilities": {"multimodal": [0.122807, 0.836439, '
+    '0.040754], "text": [0.25, 0.5, 0.25]}, "label": "b"}',
+    '{"id": "grün", "prediction": "a", "probabilities": {"multimodal": [1.0, 0.0, 0.0], '
+    '"text": [0.5, 0.25, 0.25]}, "label": "c", "later": {"x": [1]}}',
+]
+
+
+def read(folder: Path, *lines: str, task: Any = "single_label") -> Any:
+    (folder / "predictions.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    return read_predictions(folder, task, NAMES)
+
+
+def test_lines_of_other_versions_are_read(tmp_path: Path) -> None:
+    answers = read(tmp_path, *LINES)
+    assert (answers.ids, answers.labels.tolist()) == (["val-0", "grün"], [1, 2])
+    assert list(answers.shares) == ["multimodal", "text"]
+    assert answers.shares["multimodal"][0].tolist() == [0.122807, 0.836439, 0.040754]
+    torch.testing.assert_close(answers.logits["text"].softmax(1), answers.shares["text"])
+    assert read(tmp_path, LINES[0].replace(', "label": "b"', "")).labels is None
+
+
+def test_what_is_written_is_read_again(split: Split, tmp_path: Path) -> None:
+    logits = {"text": torch.randn(10, 3), "multimodal": torch.randn(10, 3)}
+    rows = write_predictions(tmp_path / "predictions.jsonl", split, logits, "single_label", NAMES)
+    answers = read_predictions(tmp_path, "single_label", NAMES)
+    assert answers.ids == list(split.ids)
+    assert torch.equal(answers.labels, split.labels[:])  # type: ignore[arg-type, index]
+    for view, values in logits.items():
+        expected = values.softmax(1).double()
+        torch.testing.assert_close(answers.shares[view], expected, rtol=0, atol=6e-7)
+    first = (tmp_path / "predictions.jsonl").read_text(encoding="utf-8").splitlines()[0]
+    label = NAMES[int(split.labels[0])]  # type: ignore[index]
+    assert first == json.dumps({**rows[0], "label": label})
+    assert isinstance(rows[0], dict)  # what plugins make a challenge's files of
+    assert [row["id"] for row in rows[8:]] == answers.ids[8:]
+
+
+def test_a_write_that_fails_leaves_the_predictions_that_were_there(
+    split: Split, tmp_path: Path
+) -> None:
+    path = tmp_path / "predictions.jsonl"
+    path.write_text("old")
+    before = sorted(p.name for p in tmp_path.iterdir())
+    logits = {"multimodal": torch.randn(7, 3)}  # ends before the examples do
+    with pytest.raises(IndexError):
+        write_predictions(path, split, logits, "single_label", NAMES)
+    assert path.read_text() == "old"
+    assert sorted(p.name for p in tmp_path.iterdir()) == before
+
+
+def changed(**change: Any) -> str:
+    return json.dumps({**json.loads(LINES[0]), **change})
+
+
+def test_the_same_examples_have_ids_labels_and_classes_in_common(tmp_path: Path) -> None:
+    answers = read(tmp_path, LINES[0])
+    assert answers.of_same_examples(read(tmp_path, changed(probabilities={"text": [0, 0, 1]})))
+    for change in ({"id": "other"}, {"label": "a"}, {"label": None}):
+        assert not answers.of_same_examples(read(tmp_path, changed(**change)))
+        assert not read(tmp_path, changed(**change)).of_same_examples(answers)
+    assert not answers.of_same_examples(read_predictions(tmp_path, "single_label", list("abd")))
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ([], "expected lines with `probabilities` of each view"),
+        ([LINES[0].replace("probabilities", "values")], "expected lines with `probabilities`"),
+        ([LINES[0], "{"], r"predictions\.jsonl:2: expected a prediction; Input data was truncated"),
+        ([changed(id=3)], r"predictions\.jsonl:1: expected a prediction; Expected `str`"),
+        ([LINES[0], changed(probabilities={"text": [1, 0, 0]})], "do not belong together"),
+        ([LINES[0], changed(label="d")], "do not belong together .unknown label 'd'"),
+    ],
+)
+def test_what_is_not_whole_is_refused(tmp_path: Path, lines: list[str], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        read(tmp_path, *lines)
+
+
+def test_numbers_are_read_as_they_are(tmp_path: Path) -> None:
+    line = {"id": "x", "values": {"multimodal": [0.1, -2e7, 1e-9]}, "label": None}
+    answers = read(tmp_path, json.dumps(line), task="regression")
+    expected: Tensor = torch.tensor([[0.1, -2e7, 1e-9]], dtype=torch.float64)
+    assert torch.equal(answers.logits["multimodal"], expected)
+    assert answers.labels is None

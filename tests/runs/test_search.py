@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from torch import nn
 from msdkit.config.schema import ExperimentConfig
 from msdkit.registry import WEIGHTINGS
 from msdkit.runs.evaluate import evaluate_run
+from msdkit.runs.results import SplitResults
 from msdkit.runs.runner import run
 from msdkit.runs.search import searched as search
 
@@ -56,10 +58,10 @@ def test_a_value_that_is_not_a_number_is_the_worst(
     weighting = {"name": "population", "search": listed}
     config = toy.configured(tmp_path / "x.yaml", toy.PLAIN, weighting=weighting)
 
-    def results(trial: ExperimentConfig) -> dict[str, Any]:
+    def results(trial: ExperimentConfig) -> Any:
         assert trial.weighting is not None
         scores = {"multimodal": {metric: values[trial.weighting["weights"]]}}
-        return {"metric": metric, "splits": {"val": {"student": scores}}}
+        return SimpleNamespace(metric=metric, splits={"val": SplitResults(student=scores)})
 
     best, tried = search(config, results)
     assert [one["weights"] for one in tried] == [listed[i] for i in order]

@@ -12,6 +12,7 @@ import pytest
 import toy
 from report_subject import finished
 
+from msdkit.runs.results import write_results
 from msdkit.studies.summary import summarise
 
 EVERY = np.arange(400)
@@ -40,7 +41,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for m, right in methods.items()
         }
         for results in (r for runs in made.values() for r in runs):
-            Path(results["run_dir"], "results.json").write_text(json.dumps(results))
+            write_results(Path(results.run_dir), results)
         rows = [
             {"label": label, "view": "text", "mean": mean, "step": step}
             for step, mean in ((1, 9.0), (2, 0.25))
