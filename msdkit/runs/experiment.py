@@ -32,8 +32,6 @@ from msdkit.training.seeding import seed_everything
 from msdkit.training.trainer import OnEvaluate, Trainer
 from msdkit.types import View, default_views
 
-__all__ = ["Experiment", "load"]
-
 TINY_EXAMPLES, TINY_STEPS = 64, 2
 
 
@@ -64,18 +62,13 @@ class Experiment:
         self.names = tuple(self.declared)
         self.metrics = config.evaluate.metrics or default_metrics(config.dataset, self.task)
         self.metric = config.evaluate.metric or metric_name(self.metrics[0])
-        wanted = config.evaluate.views
-        self.views = (
-            default_views(self.names)
-            if wanted is None
-            else list(dict.fromkeys([default_views(self.names)[0], *self._parse(wanted)]))
-        )
+        self.views = default_views(self.names)
+        if config.evaluate.views is not None:  # the whole example is always answered
+            asked = [View.parse(view, self.names) for view in config.evaluate.views]
+            self.views = list(dict.fromkeys([self.views[0], *asked]))
         self._raw = {} if raw is None else raw
         self._teachers = {} if teachers is None else teachers
         self._inputs: dict[str, ModelInputs] = {}
-
-    def _parse(self, views: list[str]) -> list[View]:
-        return [View.parse(v, self.names) for v in views]
 
     def raw(self, split: str) -> RawSplit:
         """The checked raw examples of train, val or test."""
