@@ -46,7 +46,7 @@ def test_a_file_written_before_is_read_and_written_alike(tmp_path: Path) -> None
     assert (results.split, results.steps, results.metric) == ("test", 10, "accuracy")
     assert results.evaluated.student["text"]["accuracy"] == pytest.approx(0.325)
     assert results.evaluated.teacher is not None
-    assert results.search[0].weights == results.config["weighting"]["weights"]
+    assert results.search[0]["weights"] == results.config["weighting"]["weights"]
     assert results.cost["teacher"].parameters > 0
     assert plain(results) == json.loads(BEFORE.read_text(encoding="utf-8"))
     write_results(folder, results)

@@ -92,11 +92,11 @@ def test_a_weighting_of_a_plugin_may_have_candidates(
         node = {"name": "halves_x", "kinds": "abc"}
         config = toy.configured(tmp_path / "x.yaml", toy.PLAIN, weighting=node)
 
-        def results(trial: ExperimentConfig) -> dict[str, Any]:
+        def results(trial: ExperimentConfig) -> Any:
             assert trial.weighting is not None
             value = {"a": 0.1, "b": 0.9, "c": 0.3}[trial.weighting["kind"]]
             scores = {"multimodal": {"accuracy": value}}
-            return {"metric": "accuracy", "splits": {"val": {"student": scores}}}
+            return SimpleNamespace(metric="accuracy", splits={"val": SplitResults(student=scores)})
 
         best, tried = search(config, results)
         none = search(best, results)
