@@ -19,6 +19,14 @@ from plugins import plugins_forgotten
 from msdkit.config.validation import Validation
 
 
+@pytest.fixture(scope="session", autouse=True)
+def unsynced() -> Iterator[None]:
+    """No test pulls the plug, so none waits until the disk holds what it writes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda file: None)
+        yield
+
+
 @pytest.fixture(scope="session")
 def fake_packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache with tiny packages and encoders in place of the real ones, for who sets it."""

@@ -1,4 +1,4 @@
-"""What each of two processes does for `test_parallel`: many small runs in one launch."""
+"""What each of two processes does for `training/test_processes`: many small runs in one launch."""
 
 from __future__ import annotations
 
