@@ -13,6 +13,7 @@ Offer = Callable[..., list[list[str]]]
 
 
 def tgz(files: dict[str, str], links: dict[str, str] | None = None) -> bytes:
+    """A tar archive, gzipped, of texts and symbolic links by name."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
         for name, text in files.items():
@@ -27,6 +28,7 @@ def tgz(files: dict[str, str], links: dict[str, str] | None = None) -> bytes:
 
 
 def wheel(files: dict[str, str]) -> bytes:
+    """A zip archive of texts by name."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, text in files.items():

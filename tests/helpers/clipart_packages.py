@@ -70,8 +70,10 @@ def write_png(cache: Path, name: str, corners: int, tone: int) -> Path:
 
 
 def svg_folder(cache: Path) -> Path:
+    """Where the package of drawings keeps them."""
     return cache / "packages/openclipart-svg-0.18+dfsg-19/usr/share/openclipart/svg"
 
 
 def png_folder(cache: Path) -> Path:
+    """Where the package of pictures keeps them."""
     return cache / "packages/openclipart-png-0.18+dfsg-19/usr/share/openclipart/png"

@@ -36,6 +36,7 @@ class Spawned:
 
 
 def _within(environment: dict[str, str], function: Callable[..., None], *arguments: Any) -> None:
+    """The function, in the environment of who asked for it."""
     os.environ.update(environment)
     function(*arguments)
 

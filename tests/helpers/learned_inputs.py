@@ -38,6 +38,7 @@ def random_batch(seed: int, count: int = 5, **changes: Any) -> Batch:
 
 
 def student(dropout: float = 0.0, masking: str = "drop") -> Any:
+    """A small fusion transformer in float64, the same at each call."""
     node = {"name": "fusion_transformer", "hidden": 8, "layers": 2, "heads": 2, "dropout": dropout}
     torch.manual_seed(0)
     built = MASKINGS.build(masking)
@@ -46,6 +47,7 @@ def student(dropout: float = 0.0, masking: str = "drop") -> Any:
 
 
 def distiller(model: Any, weighting: Any, *losses: nn.Module, **changes: Any) -> Distiller:
+    """A distiller of these losses, by default KL and a task loss, in training."""
     terms = [Term(loss) for loss in losses or (LOSSES.build({"name": "kl", "temperature": TAU}),)]
     values: dict[str, Any] = {"task_loss": LOSSES.build("cross_entropy"), **changes}
     return Distiller(model, terms=terms, weighting=weighting, **values).train()

@@ -20,6 +20,7 @@ TEMPERED = [n for n in EVERY if n != "mse_logits"]
 def distil(
     node: dict | str, student: Tensor, teacher: Tensor, labels: Tensor | None = None
 ) -> Tensor:
+    """The loss of a node or name, `[B]`; without labels, all are class 0."""
     labels = torch.zeros(len(student), dtype=torch.long) if labels is None else labels
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Dist: a batch of one")
@@ -27,10 +28,12 @@ def distil(
 
 
 def softmax(row: Row) -> Row:
+    """Probabilities of logits."""
     top = max(row)
     parts = [exp(x - top) for x in row]
     return [p / sum(parts) for p in parts]
 
 
 def kl(p: Row, q: Row) -> float:
+    """KL(p || q) of probabilities."""
     return sum(a * log(a / b) for a, b in zip(p, q, strict=True))

@@ -112,6 +112,7 @@ def exchanges() -> dict[str, Any]:
 
 
 def main(folder: Path, teacher: Path) -> None:
+    """All runs of one process; what it has to tell goes into `said-RANK.pt`."""
     os.environ["MSDKIT_CACHE"] = str(folder / "cache")
     parallel.join()
     evaluate.costs = lambda *_: {}  # type: ignore[assignment]

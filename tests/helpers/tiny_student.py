@@ -36,6 +36,7 @@ class Sums(Model):
 
 
 def batch_of(modalities: Any = MODALITIES, size: int = B, **changes: Any) -> Batch:
+    """A batch of random rows, the same at each call."""
     draws = torch.Generator().manual_seed(7)
     inputs = {
         n: Padded(
@@ -48,5 +49,6 @@ def batch_of(modalities: Any = MODALITIES, size: int = B, **changes: Any) -> Bat
 
 
 def kl_row(teacher: Tensor, student: Tensor, t: float) -> float:
+    """τ² KL(teacher || student) of one row of logits at temperature τ = t."""
     p, q = (teacher.double() / t).softmax(0), (student.double() / t).softmax(0)
     return t**2 * float((p * (p / q).log()).sum())
