@@ -107,3 +107,8 @@ def about(package: str) -> str:
     """What lives in a package, as it says itself."""
     text = (ROOT / "msdkit" / package / "__init__.py").read_text(encoding="utf-8")
     return str(ast.get_docstring(ast.parse(text))).partition("\n")[0].rstrip(".")
+
+
+def test_files_of_tests_are_short() -> None:
+    lengths = {p: len(p.read_text("utf-8").splitlines()) for p in (ROOT / "tests").rglob("*.py")}
+    assert {path.name: length for path, length in lengths.items() if length > 300} == {}
