@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from annotated_types import Ge, Gt, Le
 
+from msdkit.deprecated import old_names
 from msdkit.errors import ConfigError, listing, suggest
-
-if TYPE_CHECKING:
-    pass
 
 if TYPE_CHECKING:
     import torch
@@ -31,6 +29,7 @@ TASKS: tuple[Task, ...] = ("single_label", "multi_label", "soft_target", "regres
 MULTIMODAL = "multimodal"
 LAYERED = ("hidden", "attention", "value")  # kinds of features that every layer has
 CACHED = ("pooled",)  # features small enough for the teacher cache
+__getattr__ = old_names(__name__)
 
 
 @dataclass(frozen=True)

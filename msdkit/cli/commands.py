@@ -108,11 +108,11 @@ def evaluate(
     """Evaluate a run's best model, per view.
 
     Writes the scores and predictions into the run folder."""
-    from msdkit.runs.evaluate import evaluate_run
+    from msdkit.runs import evaluate as evaluation
     from msdkit.runs.folder import read_slices
     from msdkit.tables import print_slices, print_views
 
-    scores = evaluate_run(folder, split, names(views))
+    scores = evaluation.evaluate(folder, split, names(views))
     print_views(f"{folder} on {split}", {"student": scores})
     print_slices(f"{folder} on slices of {split}", read_slices(folder, split))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from msdkit import parallel, traits
 from msdkit.data.raw import RawSplit
-from msdkit.errors import DataError, listing
+from msdkit.errors import ConfigError, DataError, listing
 from msdkit.evaluation.cost import FLOP_EXAMPLES, SPEED_EXAMPLES, cost, together
 from msdkit.evaluation.scores import Scores, agreement, score, slice_scores
 from msdkit.io.files import write_text
@@ -136,17 +137,22 @@ def costs(experiment: Experiment, split: str) -> dict[str, Cost]:
     return msgspec.convert(measured, dict[str, Cost])
 
 
-def evaluate_run(folder: Path, split: str, views: list[str] | None = None) -> dict[str, Any]:
-    """Scores of a finished run's best model on a split.
+def evaluate(folder: str | Path, split: str, views: Sequence[str] | None = None) -> Scores:
+    """{view: {metric: score}} of a finished run's best model on a split.
 
-    Writes `evaluation-SPLIT.json`, `predictions-SPLIT.jsonl` and, where the data set has them,
-    `slices-SPLIT.json` and a challenge's submission into the run folder.
+    views: by default those that the run's config evaluates. Writes `evaluation-SPLIT.json`,
+    `predictions-SPLIT.jsonl` and, where the data set has them, `slices-SPLIT.json` and a
+    challenge's submission into the run folder. DataError when the folder holds no run, ConfigError
+    on an unknown view.
     """
+    if isinstance(views, str):
+        raise ConfigError(f"views: expected a list of names, got '{views}'")
+    folder = Path(folder)
     parallel.join()
     config = read_config(folder)
     config.run_dir = str(folder)
     if views is not None:
-        config.evaluate.views = views
+        config.evaluate.views = list(views)
     experiment = Experiment(config)
     experiment.use_saved_student()
     logits, scores = experiment.evaluate(experiment.split(split))

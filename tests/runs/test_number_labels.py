@@ -11,7 +11,7 @@ import pytest
 import toy
 
 from msdkit.errors import ConfigError, DataError
-from msdkit.runs.evaluate import evaluate_run, predict_file
+from msdkit.runs.evaluate import evaluate, predict_file
 from msdkit.runs.runner import run
 from msdkit.runs.saved_model import load
 from msdkit.studies.study import compare
@@ -97,7 +97,7 @@ def test_distillation_and_what_it_writes(data: Path, tmp_path: Path, term: str) 
 
 def test_evaluate_and_predict(data: Path, tmp_path: Path) -> None:
     results = run(toy.configured(tmp_path / "x.yaml", values(data)))
-    assert evaluate_run(tmp_path / "x", "test") == results["splits"]["test"]["student"]
+    assert evaluate(tmp_path / "x", "test") == results["splits"]["test"]["student"]
     lines = [json.loads(line) for line in predict_file(tmp_path / "x", data / "test.jsonl")]
     for line, row in zip(lines, toy.rows(tmp_path / "x" / "predictions.jsonl"), strict=True):
         assert list(line) == ["id", "prediction", "values"]

@@ -16,7 +16,7 @@ from PIL import Image
 
 from msdkit.errors import ConfigError, DataError
 from msdkit.runs import runner as runs
-from msdkit.runs.evaluate import evaluate_run, predict_file
+from msdkit.runs.evaluate import evaluate, predict_file
 from msdkit.runs.folder import read_config
 from msdkit.runs.runner import run
 from msdkit.runs.saved_model import load
@@ -156,18 +156,18 @@ def test_the_teachers_mean_is_that_of_the_training_set(
 
 
 def test_evaluating_a_run_again(distilled: Path) -> None:
-    scores = evaluate_run(distilled, "test")
+    scores = evaluate(distilled, "test")
     results = json.loads((distilled / "results.json").read_text())
     assert scores == results["splits"]["test"]["student"]
     written = (distilled / "predictions-test.jsonl").read_bytes()
     assert written == (distilled / "predictions.jsonl").read_bytes()
-    other = evaluate_run(distilled, "val", ["without_text"])
+    other = evaluate(distilled, "val", ["without_text"])
     assert list(other) == ["multimodal", "without_text"]
     assert json.loads((distilled / "evaluation-val.json").read_text()) == other
     with pytest.raises(ConfigError, match=r"unknown view 'txt'\. Did you mean 'text'"):
-        evaluate_run(distilled, "val", ["txt"])
+        evaluate(distilled, "val", ["txt"])
     with pytest.raises(DataError, match=r"is no run folder: config\.yaml is missing"):
-        evaluate_run(distilled.parent, "val")
+        evaluate(distilled.parent, "val")
 
 
 # A person's own files -------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from torch import nn
 
 from msdkit.config.schema import ExperimentConfig
 from msdkit.registry import WEIGHTINGS
-from msdkit.runs.evaluate import evaluate_run
+from msdkit.runs.evaluate import evaluate
 from msdkit.runs.results import SplitResults
 from msdkit.runs.runner import run
 from msdkit.runs.search import searched as search
@@ -70,7 +70,7 @@ def test_a_value_that_is_not_a_number_is_the_worst(
 
 def test_a_searched_run_is_evaluated_like_any(searched: Path) -> None:
     results = json.loads((searched / "results.json").read_text())
-    assert evaluate_run(searched, "test") == results["splits"]["test"]["student"]
+    assert evaluate(searched, "test") == results["splits"]["test"]["student"]
 
 
 class Halves(nn.Module):

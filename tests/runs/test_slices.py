@@ -13,7 +13,7 @@ import toy
 from msdkit.data.raw import RawSplit
 from msdkit.errors import ConfigError, DataError
 from msdkit.registry import DATASETS
-from msdkit.runs.evaluate import evaluate_run
+from msdkit.runs.evaluate import evaluate
 from msdkit.runs.runner import run
 from msdkit.studies.study import compare
 from msdkit.tables import print_run
@@ -94,7 +94,7 @@ def test_an_unlabelled_split_is_predicted_and_submitted(tmp_path: Path, own_cach
     assert "slices" in results["splits"]["val"]
     written = (tmp_path / "x" / "test.csv").read_text()
     (tmp_path / "x" / "test.csv").unlink()
-    assert evaluate_run(tmp_path / "x", "test") == {}
+    assert evaluate(tmp_path / "x", "test") == {}
     assert (tmp_path / "x" / "test.csv").read_text() == written
     assert not (tmp_path / "x" / "slices-test.json").exists()
 
