@@ -19,9 +19,11 @@ setup(
     description="Compress multimodal classifiers by modality-specific knowledge distillation",
     long_description=Path("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
+    license_expression="Apache-2.0",
+    license_files=["LICENSE"],
     python_requires=">=3.10",
     packages=find_packages(include=["msdkit", "msdkit.*"]),
-    package_data={"msdkit.report": ["assets/*"]},
+    package_data={"msdkit": ["py.typed"], "msdkit.report": ["assets/*"]},
     install_requires=[
         "torch>=2.5",
         "torchvision>=0.20",
