@@ -15,7 +15,7 @@ from docutils.utils.math.latex2mathml import tex2mathml
 
 ROOT = Path(__file__).resolve().parent.parent
 OUTSIDE = re.compile(r"\[([^\]]*)\]\(((?:\.\./)+[\w./-]+\.md)(?:#[\w-]*)?\)")
-sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
+sys.path.insert(0, str(ROOT))
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the notebook's tensors are tiny
 # myst-nb 1.4 names things that Sphinx is about to rename
 warnings.filterwarnings("ignore", category=PendingDeprecationWarning)
@@ -24,7 +24,7 @@ project = "msdkit"
 author = copyright = "the authors of msdkit"
 version = release = metadata.version("msdkit")
 
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
+extensions = ["myst_nb", "sphinx_copybutton"]
 exclude_patterns = ["results/*.json"]
 
 html_theme = "furo"
@@ -42,19 +42,9 @@ nb_execution_timeout = 900  # seconds a cell: a busy machine must not end it
 nb_execution_raise_on_error = True
 nb_output_stderr = "remove"  # warnings of the machine that builds
 
-autodoc_member_order = "bysource"
-autodoc_typehints = "signature"
-autodoc_preserve_defaults = True
-autodoc_default_options = {"members": True}
-default_role = "code"  # docstrings set code in single backticks, as Markdown does
-
 
 def prepare(app: Any, docname: str, source: list[str]) -> None:
-    """Append to a page of the reference what the code says of itself; name files outside."""
-    from make_reference import PAGES
-
-    if docname in PAGES:
-        source[0] += "\n" + PAGES[docname]()
+    """Name files outside of the site."""
     page = Path(app.env.doc2path(docname))
     source[0] = OUTSIDE.sub(lambda found: named(page, found), source[0])
 

@@ -19,12 +19,13 @@ from msdkit.registry import LOSSES, REGISTRIES
 from msdkit.signatures import config_parameters, value_problems
 
 sys.path.append(str(toy.ROOT / "tools"))
+import docs_losses
+import docs_reference
 import make_docs
-import make_reference
 
 # Those of how-to are run, by test_docs_pages.py
 PAGES = [str(p.relative_to(toy.ROOT / "docs")) for p in (toy.ROOT / "docs").glob("*.md")]
-PAGES += [f"reference/{kind}.md" for kind in make_reference.KINDS]
+PAGES += [f"reference/{kind}.md" for kind in docs_reference.KINDS]
 KINDS = ("losses", "weightings")
 SHIPPED = [(kind, name) for kind in KINDS for name in BUILTIN[kind]]
 
@@ -32,16 +33,16 @@ SHIPPED = [(kind, name) for kind in KINDS for name in BUILTIN[kind]]
 @pytest.mark.parametrize("page", make_docs.PAGES)
 def test_a_committed_page_is_up_to_date(page: str) -> None:
     committed = (toy.ROOT / "docs" / page).read_text(encoding="utf-8")
-    assert committed == make_docs.PAGES[page](), f"docs/{page} is old: run `make docs`"
+    assert committed == make_docs.whole(page), f"docs/{page} is old: run `make docs`"
 
 
 @pytest.mark.parametrize(("kind", "name"), SHIPPED, ids=str)
 def test_a_docstring_says_all(kind: str, name: str) -> None:
-    parts = make_docs.paragraphs(REGISTRIES[kind].get(name))
+    parts = docs_losses.paragraphs(REGISTRIES[kind].get(name))
     assert re.fullmatch(r"[A-Z][^\n]*\.", parts[""]), "one line, with a full stop"
     wanted = {"Formula", "When", "Source"} | ({"Reduction"} if kind == "losses" else set())
     assert all(parts.get(label) for label in wanted)
-    assert not parts["Meaning"].startswith(tuple(f"{label}:" for label in make_docs.LABELS))
+    assert not parts["Meaning"].startswith(tuple(f"{label}:" for label in docs_losses.LABELS))
 
 
 @pytest.mark.parametrize(("kind", "name"), SHIPPED, ids=str)
@@ -66,7 +67,7 @@ def test_an_entry_in_full(kind: str) -> None:
 
 
 def test_what_a_row_says() -> None:
-    page = make_docs.losses_page()
+    page = docs_losses.losses_page()
     rows = {row.split("`")[1]: row.split(" | ") for row in page.splitlines() if "](#" in row}
     assert rows["sigmoid_kl"][2:] == ["multi_label, soft_target", "logits |"]
     assert rows["minilm"][2:] == ["all", "`attention`, `value` |"]
@@ -83,16 +84,16 @@ def test_what_a_row_says() -> None:
 
 
 def test_the_weightings_page_says_how_whole_examples_are_weighed() -> None:
-    page = make_docs.weightings_page()
+    page = make_docs.whole("weightings.md")
     section = page.partition("## The weight of whole examples, w_0\n")[2].partition("\n## ")[0]
     assert all(f"`{name}`" in section for name in BUILTIN["weightings"])
     assert "| `multimodal` | float ≥ 0 or null | `null` |" in page
     assert "| `of` | a weighting node | required |" in page
 
 
-@pytest.mark.parametrize("kind", make_reference.KINDS)
+@pytest.mark.parametrize("kind", docs_reference.KINDS)
 def test_the_reference_of_a_registry(kind: str) -> None:
-    page = make_reference.PAGES[f"reference/{kind}"]()
+    page = make_docs.PAGES[f"reference/{kind}.md"]()
     for name in BUILTIN[kind]:
         entry = page.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
         assert f"| [`{name}`](#{name}) |" in page
@@ -101,7 +102,7 @@ def test_the_reference_of_a_registry(kind: str) -> None:
 
 
 def test_the_reference_tells_of_shared_parameters_at_each_plugin() -> None:
-    page = make_reference.registry_page("models")
+    page = docs_reference.registry_page("models")
     for name in ("visual_bert", "uniter", "vilt"):
         entry = page.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
         assert "\n- `text`, `image`: the names of its two modalities.\n" in entry
@@ -113,11 +114,11 @@ def test_what_a_docstring_says_of_parameters_is_a_list() -> None:
     wanted = (
         "A thing.\n\n- `size`: its side,\n  in pixels.\n- `colour`: `{a: 1,\n  b: 2}`.\n\nMore."
     )
-    assert make_reference.markdown(text, ["size", "colour"]) == wanted
+    assert docs_reference.markdown(text, ["size", "colour"]) == wanted
 
 
 def test_the_reference_of_configs() -> None:
-    page = make_reference.config_page()
+    page = docs_reference.config_page()
     top, _, rest = page.partition("\n## `train`\n")
     for field in fields(ExperimentConfig):
         assert top.count(f"| `{field.name}` |") == 1
@@ -129,7 +130,7 @@ def test_the_reference_of_configs() -> None:
 
 
 def test_the_reference_of_commands() -> None:
-    page = make_reference.commands_page()
+    page = docs_reference.commands_page()
     for command in app.registered_commands:
         name = command.name or command.callback.__name__
         assert page.count(f"\n## `msdkit {name}`\n") == 1

@@ -1,7 +1,4 @@
-"""The pages of the reference that are made at each build: plugins, config keys and commands.
-
-Nothing of them is committed: `docs/conf.py` appends each to the page of its name.
-"""
+"""The pages of the reference: plugins, config keys and commands."""
 
 from __future__ import annotations
 
@@ -14,7 +11,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from functools import partial
 from typing import Any
 
-from make_docs import joined, kinds_of, linked, parameter_table, table
+from docs_losses import joined, kinds_of, linked, parameter_table, table
 
 from msdkit.builtin import BUILTIN
 from msdkit.config.schema import MODEL, TASK, TERM, ExperimentConfig, InitKeys
@@ -59,7 +56,7 @@ def markdown(text: str, names: Iterable[str] = ()) -> str:
     for line in text.splitlines():
         begins = None if code else ITEM.match(line)
         code ^= line.count("`") % 2 == 1
-        if begins and not inside:
+        if begins and not inside and lines and lines[-1]:
             lines.append("")
         inside = bool(begins) or (inside and bool(line))
         if begins:
@@ -116,5 +113,5 @@ def commands_page() -> str:
 
 
 PAGES: dict[str, Callable[[], str]]
-PAGES = {f"reference/{kind}": partial(registry_page, kind) for kind in KINDS}
-PAGES |= {"reference/config": config_page, "reference/commands": commands_page}
+PAGES = {f"reference/{kind}.md": partial(registry_page, kind) for kind in KINDS}
+PAGES |= {"reference/config.md": config_page, "reference/commands.md": commands_page}
