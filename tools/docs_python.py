@@ -6,7 +6,7 @@ import importlib
 import inspect
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from docs_reference import markdown
@@ -91,14 +91,12 @@ def _member(owner: type, name: str) -> Any:
 
 def _entry(head: str, name: str, thing: Any) -> Iterator[str]:
     yield head
-    text, parameters = (
-        ARGS.sub(lambda args: textwrap.dedent(args[1]), inspect.getdoc(thing) or ""),
-        (),
-    )
+    explained: Iterable[str] = ()
     if not (inspect.isclass(thing) and issubclass(thing, Exception)):
         yield f"```python\n{signature(name, thing)}\n```"
-        parameters = inspect.signature(thing).parameters if callable(thing) else ()
-    yield markdown(text, parameters)
+        explained = inspect.signature(thing).parameters if callable(thing) else ()
+    text = inspect.getdoc(thing) or ""
+    yield markdown(ARGS.sub(lambda args: textwrap.dedent(args[1]), text), explained)
 
 
 def signature(name: str, thing: Any) -> str:
