@@ -91,13 +91,13 @@ class FittedConfidence(Weighting):
 
     def __init__(self):
         super().__init__()
-        self.register_buffer("usual", torch.ones(()))
+        self.usual = 1.0
 
     def teacher_views(self, modalities):
         return [f"without_{name}" for name in modalities]
 
     def fit(self, teacher_logits, labels, ids):
-        self.usual.fill_(teacher_logits["multimodal"].softmax(-1).amax(-1).mean())
+        self.usual = float(teacher_logits["multimodal"].softmax(-1).amax(-1).mean())
 
     def forward(self, inputs):
         """WeightingInput -> [B, V]"""
