@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
-import toy
 import torch
+import toy
 from torch import Tensor
 
 from msdkit.registry import WEIGHTINGS
