@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import inspect
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import MISSING, fields, is_dataclass
 from functools import partial
@@ -97,19 +95,38 @@ def _section(title: str, cls: type) -> str:
 
 
 def commands_page() -> str:
-    """Every command with its arguments and options, as typer writes them."""
-    command = [
-        sys.executable,
-        "-m",
-        "typer",
-        "msdkit.cli.commands",
-        "utils",
-        "docs",
-        "--name",
-        "msdkit",
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return done.stdout.partition("\n")[2].replace("```console\n$ ", "```text\n")
+    """Every command with its arguments and options."""
+    from typer.main import get_command
+
+    from msdkit.cli.commands import app
+
+    return "\n".join(_command(get_command(app), "msdkit", 2))
+
+
+def _command(command: Any, name: str, level: int) -> Iterator[str]:
+    """A command, then those below it; typer's objects, of which its releases differ in print."""
+    children = getattr(command, "commands", {})
+    if level > 2 or not children:
+        yield f"{'#' * (level - 1)} `{name}`\n\n{inspect.cleandoc(command.help or '')}\n"
+        rows = [("Argument or option", "Meaning", "Default")]
+        rows += [row for row in map(_parameter, command.params) if row is not None]
+        if rows[1:]:
+            yield table(rows)
+    for child, below in children.items():
+        yield from _command(below, f"{name} {child}", level + 1)
+
+
+def _parameter(parameter: Any) -> tuple[str, str, str] | None:
+    """A row of a command's table; None for `--help`, which all have."""
+    if "--help" in parameter.opts:
+        return None
+    option = parameter.param_type_name == "option"
+    words = "`, `".join(parameter.opts) if option else parameter.metavar or parameter.name.upper()
+    default = parameter.default
+    shown = (
+        "required" if parameter.required else "" if default in (None, False, [], ()) else default
+    )
+    return f"`{words}`", joined(parameter.help or "").replace("|", "\\|"), f"{shown}"
 
 
 PAGES: dict[str, Callable[[], str]]

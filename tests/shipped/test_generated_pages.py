@@ -135,7 +135,7 @@ def test_the_reference_of_commands() -> None:
         name = command.name or command.callback.__name__
         assert page.count(f"\n## `msdkit {name}`\n") == 1
     assert "\n### `msdkit features import`\n" in page
-    assert "* `--seeds " in page
+    assert "\n| `--seeds` | " in page
 
 
 @pytest.mark.parametrize("page", PAGES)
