@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from msdkit.errors import DataError
+from msdkit.io.arrays import save_arrays
 from msdkit.io.cache import cache_dir
-from msdkit.io.files import whole
 
 Arrays = dict[str, np.ndarray]
 
@@ -38,7 +38,7 @@ def cached_arrays(
             pass  # damaged: parsed and written again
     arrays = build()
     with suppress(OSError):  # a full or read-only disk costs time alone
-        _write(target, arrays)
+        save_arrays(target, arrays)
     return arrays
 
 
@@ -61,10 +61,3 @@ def _stamp(path: Path) -> str:
     except OSError as error:
         raise DataError(f"cannot read the file {path}: {error}") from error
     return f"{stat.st_size}|{stat.st_mtime_ns}"
-
-
-def _write(target: Path, arrays: Arrays) -> None:
-    from safetensors.numpy import save_file
-
-    with whole(target) as partial:
-        save_file(arrays, partial)

@@ -1,14 +1,17 @@
-"""Large arrays that lie on disk and are read through memory maps, so that they fill no memory."""
+"""Arrays on disk: large ones, read through memory maps, and several in one file."""
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
+from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
 from msdkit.errors import DataError
 from msdkit.io.cache import cache_dir
+from msdkit.io.files import whole
 
 IN_MEMORY = 1 << 18  # bytes; what is smaller makes no file
 
@@ -64,3 +67,18 @@ def on_disk(array: np.ndarray) -> np.ndarray:
     for start in range(0, len(flat), step):
         writer.write(flat[start : start + step].tobytes())
     return writer.finish().reshape(array.shape)
+
+
+def save_arrays(
+    path: Path, arrays: Mapping[str, np.ndarray], about: dict[str, str] | None = None
+) -> None:
+    """Write arrays and what is said about them as one safetensors file, whole or not at all.
+
+    safetensors writes an array's memory, whatever its order: a transpose would come back as other
+    values (0.8.0), so each is laid out in C order first.
+    """
+    from safetensors.numpy import save_file
+
+    ordered = {name: np.require(array, requirements="C") for name, array in arrays.items()}
+    with whole(path) as partial:
+        save_file(ordered, partial, metadata=about)

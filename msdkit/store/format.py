@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from msdkit.errors import DataError
-from msdkit.io.files import whole
+from msdkit.io.arrays import save_arrays
 from msdkit.io.strings import Strings, table
 
 DType = Literal["fp16", "fp32", "int32"]
@@ -113,11 +113,8 @@ def digest(dtype: str, dim: int, index: Arrays) -> str:
 
 def write_index(path: Path, index: Arrays, about: dict[str, Any]) -> None:
     """Write an index to the disk; what stands there is replaced at once."""
-    from safetensors.numpy import save_file
-
-    with whole(path) as partial:
-        # one entry: the order of several would change from run to run
-        save_file(index, partial, metadata={"feature_store": json.dumps(about)})
+    # one entry: the order of several would change from run to run
+    save_arrays(path, index, {"feature_store": json.dumps(about)})
 
 
 def read_index(path: Path) -> tuple[Arrays, dict[str, Any]]:
