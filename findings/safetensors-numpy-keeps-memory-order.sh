@@ -5,7 +5,8 @@
 #   right shape and other values, and no exception.
 # Versions: safetensors 0.8.0, numpy 2.4.6, Python 3.11. Date: 2026-11-28.
 # Why it matters: a teacher's logits [N, C] are often a transpose or a slice of something larger. Written as a
-#   file for a student to learn from, they are wrong without a sign. numpy.ascontiguousarray before save is safe; see msdkit/io/arrays.py.
+#   file for a student to learn from, they are wrong without a sign. numpy.ascontiguousarray before
+#   save is safe; see msdkit/io/arrays.py.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
