@@ -76,19 +76,16 @@ class View(str):
     `multimodal` shows all, `text` shows text alone, `without_text` all but text.
     """
 
+    name: str
     visible: frozenset[str]
 
     def __new__(cls, name: str, visible: Iterable[str]) -> View:
         view = super().__new__(cls, name)
-        view.visible = frozenset(visible)
+        view.name, view.visible = str(name), frozenset(visible)
         return view
 
     def __getnewargs__(self) -> tuple[str, frozenset[str]]:  # type: ignore[override]
         return (str(self), self.visible)
-
-    @property
-    def name(self) -> str:
-        return str(self)
 
     @classmethod
     def parse(cls, name: str, modalities: Iterable[str]) -> View:

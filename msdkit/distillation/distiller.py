@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from msdkit import traits
-from msdkit.distillation.terms import Term, feature_names, select_features
+from msdkit.distillation.terms import Reading, Term, readings
 from msdkit.distillation.views import (
     Outputs,
     can_share,
@@ -29,7 +29,6 @@ from msdkit.types import (
     StepOutput,
     Task,
     WeightingInput,
-    default_views,
 )
 
 
@@ -55,7 +54,8 @@ class Distiller(nn.Module):
             is the gradient of `all`. The losses of the others are 0 in that step.
 
     `step`, the number of optimizer updates before this one, is what ramps and weightings see;
-    `forward` sets it.
+    `forward` sets it. What terms apply to and read is worked out here, once; their weights and
+    ramps, the losses and the weighting may be replaced later.
     """
 
     def __init__(
@@ -87,8 +87,10 @@ class Distiller(nn.Module):
         wanted = list(hook(self.modalities)) if hook and terms else []
         wanted += [t.target for t in self.terms if t.target is not None]
         self.teacher_views = merge_views(self.views if terms else [], wanted, self.modalities)
-        self._pairs = [term.pairs(student, teacher) for term in self.terms]
-        self.student_features, self.teacher_features = self._asked(0), self._asked(1)
+        self._read = readings(self.terms, self.views, student, teacher)
+        self.term_names = [read.name for read in self._read]
+        self.student_features = _each([read.student for read in self._read])
+        self.teacher_features = _each([read.teacher for read in self._read])
         self._shares = can_share(student), teacher is not None and can_share(teacher)
         self._check_sampling()
         if any(self.modality_dropout.values()) and not set(self.student_features) <= set(CACHED):
@@ -103,15 +105,6 @@ class Distiller(nn.Module):
         needy = [*whole, *(["a weighting that learns"] if learns else [])]
         if self.samples and needy:
             raise ConfigError(f"views_per_step: {listing(needy)} needs all views at each step")
-
-    def _asked(self, who: int) -> tuple[str, ...]:
-        """The features to ask the student (0) or the teacher (1) for."""
-        names = [
-            name
-            for term, pairs in zip(self.terms, self._pairs, strict=True)
-            for name in feature_names(term.needs, [pair[who] for pair in pairs])
-        ]
-        return tuple(dict.fromkeys(names))
 
     @property
     def teacher(self) -> nn.Module | None:
@@ -131,25 +124,17 @@ class Distiller(nn.Module):
         teachers = self._teacher_outputs(batch) if self.terms else {}
         logits = {v.name: students[v].logits for v in self.views if v in students}
         task = self._task(logits[MULTIMODAL], batch.labels)
-        terms = {
-            name: self._term(i, students, teachers, batch.labels)
-            for i, name in enumerate(self.term_names)
-        }
-        distill = task.new_zeros(len(batch), len(self.views))
-        for term, values in zip(self.terms, terms.values(), strict=True):
-            distill = distill + term.factor(self.step) * values
+        distill, terms = task.new_zeros(len(batch.ids), len(self.views)), dict[str, Tensor]()
+        for read in self._read:
+            term, values = read.term, self._term(read, students, teachers, batch.labels)
+            terms[read.name] = values
+            distill = distill + (term.factor(self.step) if term.ramp else term.weight) * values
         given = self._given(batch, teachers, logits, distill) if self.terms else None
         weights = self._weights(given, distill)
         weighed = weights * distill
         single = weighed[:, 1:].sum(1) * (len(self.views) - 1 if self.samples else 1)
         total = (self.task_weight * task + weighed[:, 0] + single).mean()
         return StepOutput(total, task, distill, weights, terms, logits, given)
-
-    @property
-    def term_names(self) -> list[str]:
-        """The terms' names, numbered where one stands twice."""
-        names = [t.name for t in self.terms]
-        return [n if names.count(n) == 1 else f"{n}_{i}" for i, n in enumerate(names)]
 
     def _task(self, logits: Tensor, labels: Tensor | None) -> Tensor:
         if self.task_loss is None:
@@ -187,43 +172,35 @@ class Distiller(nn.Module):
             return _named(forward_views(self.teacher, inputs, views, features, content), batch)
 
     def _term(
-        self, index: int, students: Outputs, teachers: Outputs, labels: Tensor | None
+        self, read: Reading, students: Outputs, teachers: Outputs, labels: Tensor | None
     ) -> Tensor:
         """[B, V]: the loss of each view, zero where the term does not apply."""
-        term, pairs = self.terms[index], self._pairs[index]
-        mine, theirs = [s for s, _ in pairs], [t for _, t in pairs]
         logits = upcast(students[MULTIMODAL].logits)  # half precision would round the losses
-        zero = logits.new_zeros(len(logits))
-        wanted = term.views if term.views is not None else default_views(self.modalities)
-        if term.whole:
-            given = [
-                {
-                    v: select_features(x, term.needs, layers)
-                    for v, x in outputs.items()
-                    if v in wanted
-                }
-                for outputs, layers in ((students, mine), (teachers, theirs))
-            ]
-            first = self._per_example(term, term.loss(*given, labels), zero)
-            return torch.stack([first] + [zero.to(first)] * (len(self.views) - 1), dim=1)
-        columns = []
-        for view in self.views:
-            if view not in wanted or view not in students:
-                columns.append(zero)
-                continue
-            student = select_features(students[view], term.needs, mine)
-            teacher = select_features(teachers[term.target or view], term.needs, theirs)
-            columns.append(self._per_example(term, term.loss(student, teacher, labels), zero))
-        return torch.stack(columns, dim=1)
-
-    @staticmethod
-    def _per_example(term: Term, values: Tensor, like: Tensor) -> Tensor:
-        if values.shape != like.shape:
-            raise ConfigError(
-                f"loss '{term.name}' gave values of shape {list(values.shape)}, "
-                f"expected [B] = {list(like.shape)}"
+        zero, loss = logits.new_zeros(len(logits)), read.term.loss
+        if read.whole:
+            mine, theirs = (
+                {v: select_features(x, names) for v, x in outputs.items() if v in read.targets}
+                for outputs, names in ((students, read.student), (teachers, read.teacher))
             )
-        return values.to(like.dtype)
+            given = {self.views[0]: loss(mine, theirs, labels)}
+        else:
+            given = {
+                view: loss(
+                    select_features(students[view], read.student),
+                    select_features(teachers[target], read.teacher),
+                    labels,
+                )
+                for view, target in read.targets.items()
+                if view in students
+            }
+        for values in given.values():
+            if values.shape != zero.shape:
+                raise ConfigError(
+                    f"loss '{read.term.name}' gave values of shape {list(values.shape)}, "
+                    f"expected [B] = {list(zero.shape)}"
+                )
+        columns = [given[v].to(zero.dtype) if v in given else zero for v in self.views]
+        return torch.stack(columns, dim=1)
 
     def _given(
         self, batch: Batch, teachers: Outputs, logits: dict[str, Tensor], distill: Tensor
@@ -258,6 +235,23 @@ class Distiller(nn.Module):
                 f"{list(weights.shape)}, expected [B, V] = {list(distill.shape)}"
             )
         return weights
+
+
+def select_features(output: ModelOutput, names: Mapping[str, str]) -> ModelOutput:
+    """What a loss is given: its features alone, as it names them; names: {its name: the model's}"""
+    features = {}
+    for name, held in names.items():
+        if held not in output.features:
+            raise ConfigError(
+                f"a loss reads '{held}', and this output holds {listing(output.features)}"
+            )
+        features[name] = output.features[held]
+    return ModelOutput(output.logits, features, output.mask, output.ids)
+
+
+def _each(names: Sequence[Mapping[str, str]]) -> tuple[str, ...]:
+    """The features to ask a model for, each once."""
+    return tuple(dict.fromkeys(held for by_loss in names for held in by_loss.values()))
 
 
 def _named(outputs: Mapping[str, ModelOutput], batch: Batch) -> Outputs:

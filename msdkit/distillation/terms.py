@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from msdkit import traits
 from msdkit.errors import ConfigError, listing
-from msdkit.types import LAYERED, ModelOutput, default_views
+from msdkit.types import LAYERED, View, default_views
 
 if TYPE_CHECKING:
     from torch import nn
@@ -102,26 +102,44 @@ def pair_layers(chosen: LayerMap, mine: int, theirs: int) -> Pairs:
     return [(s, t) for s, t in chosen]
 
 
-def feature_names(needs: Sequence[str], layers: Sequence[int]) -> list[str]:
-    """The features to ask a model for: those of `layers` where a need names but their kind."""
-    names = []
+def feature_names(needs: Sequence[str], layers: Sequence[int]) -> dict[str, str]:
+    """{a feature as a loss names it: as the model does}; the loss counts the layers of the map from
+    1 where a need names but their kind."""
+    names: dict[str, str] = {}
     for need in needs:
-        names += [f"{need}.{i}" for i in layers] if need in LAYERED else [need]
+        layered = {f"{need}.{i}": f"{need}.{layer}" for i, layer in enumerate(layers, 1)}
+        names |= layered if need in LAYERED else {need: need}
     return names
 
 
-def select_features(
-    output: ModelOutput, needs: Sequence[str], layers: Sequence[int]
-) -> ModelOutput:
-    """What a loss is given: its features alone, with the layers of the map numbered from 1."""
-    features = {}
-    for need in needs:
-        numbers = range(1, len(layers) + 1)
-        names = [f"{need}.{i}" for i in numbers] if need in LAYERED else [need]
-        for name, held in zip(names, feature_names([need], layers), strict=True):
-            if held not in output.features:
-                raise ConfigError(
-                    f"a loss reads '{held}', and this output holds {listing(output.features)}"
-                )
-            features[name] = output.features[held]
-    return ModelOutput(output.logits, features, output.mask, output.ids)
+class Reading(NamedTuple):
+    """What a step asks of a term, which is the same at every step.
+
+    name: the term's, numbered where it stands twice; whole: whether its loss reads all views at
+    once; targets: {student's view: the view of the teacher that it imitates}; student, teacher: the
+    `feature_names` of each.
+    """
+
+    term: Term
+    name: str
+    whole: bool
+    targets: dict[View, str]
+    student: dict[str, str]
+    teacher: dict[str, str]
+
+
+def readings(
+    terms: Sequence[Term], views: Sequence[View], student: nn.Module, teacher: nn.Module | None
+) -> list[Reading]:
+    """How each term is read; views: the distilled ones, the multimodal one first"""
+    names, read = [term.name for term in terms], []
+    usual = default_views(views[0].visible)
+    for i, term in enumerate(terms):
+        name = term.name if names.count(term.name) == 1 else f"{term.name}_{i}"
+        wanted = usual if term.views is None else term.views
+        targets = {view: term.target or view for view in views if view in wanted}
+        pairs = term.pairs(student, teacher)
+        mine = feature_names(term.needs, [layer for layer, _ in pairs])
+        theirs = feature_names(term.needs, [layer for _, layer in pairs])
+        read.append(Reading(term, name, term.whole, targets, mine, theirs))
+    return read

@@ -59,8 +59,10 @@ class KLDivergence(Tempered):
 
     plain = True
 
-    def compare(self, teacher: Tensor, student: Tensor, labels: Tensor | None) -> Tensor:
-        return softmax_kl(teacher, student)
+    def forward(self, student: ModelOutput, teacher: ModelOutput, labels: Tensor | None) -> Tensor:
+        """[B, C], [B, C] -> [B]"""
+        of_teacher, temperature = teacher.logits.detach(), self.temperature
+        return temperature**2 * softmax_kl(of_teacher, student.logits, temperature)
 
 
 @LOSSES.register("kl_standardized")

@@ -73,10 +73,10 @@ class Model(nn.Module):
         features: Sequence[str] = (),
     ) -> dict[str, ModelOutput]:
         """{modality: [B, L(, D)]}, V views -> {view name: logits [B, C] and the features}"""
-        self.check_call(inputs, views, features)
+        read = self.check_call(inputs, views, features)
         return {
             view.name: self.forward_view(
-                {m: inputs[m] for m in self.modalities if m in view.visible}, features
+                {m: inputs[m] for m in read if m in view.visible}, features
             )
             for view in views
         }
@@ -89,33 +89,37 @@ class Model(nn.Module):
 
     def read(self, views: Iterable[View]) -> list[str]:
         """The modalities that these views need: hidden ones too if the masking reads them."""
-        visible = set().union(*(view.visible for view in views))
-        return [m for m in self.modalities if self.masking.reads or m in visible]
+        if self.masking.reads:
+            return list(self.modalities)
+        visible = frozenset().union(*[view.visible for view in views])
+        return [m for m in self.modalities if m in visible]
 
     def check_call(
         self, inputs: Mapping[str, Padded], views: Sequence[View], features: Sequence[str]
-    ) -> None:
-        """Errors for wrong inputs, views and feature names, before anything is computed."""
-        where = type(self).__name__
+    ) -> list[str]:
+        """The modalities to read, after errors for wrong inputs, views and feature names."""
+        where, modalities = type(self).__name__, self.modalities
         for view in views:
-            if not view.visible or not view.visible <= set(self.modalities):
+            if not view.visible or not view.visible <= modalities.keys():
                 raise ConfigError(
                     f"{where}: view '{view}' shows {listing(view.visible)}; "
                     f"the model's modalities: {listing(self.modalities)}"
                 )
-        for name in self.read(views):
-            self._check_input(f"{where}: modality '{name}'", self.modalities[name], inputs, name)
+        for name in (read := self.read(views)):
+            self._check_input(where, modalities[name], inputs, name)
         for name in features:
             if name not in (known := self.feature_names):
                 hint = suggest(name, known)
                 raise ConfigError(
                     f"{where}: unknown feature '{name}'. {hint}Known: {', '.join(known) or 'none'}"
                 )
+        return read
 
     @staticmethod
     def _check_input(
         where: str, modality: Modality, inputs: Mapping[str, Padded], name: str
     ) -> None:
+        where = f"{where}: modality '{name}'"
         if name not in inputs:
             raise DataError(f"{where} is missing from the inputs, which hold {listing(inputs)}")
         values = inputs[name].values
@@ -219,8 +223,8 @@ class EmbeddingModel(Model):
         features: Sequence[str] = (),
     ) -> dict[str, ModelOutput]:
         """{modality: [B, L(, D)]}, V views -> {view name: logits [B, C] and the features}"""
-        self.check_call(inputs, views, features)
-        parts = self.embed({m: inputs[m] for m in self.read(views)})
+        read = self.check_call(inputs, views, features)
+        parts = self.embed({name: inputs[name] for name in read})
         if self.training and self.masking.observes:
             self._observe(parts)
         shown = [self._show(parts, view) for view in views]
@@ -234,11 +238,11 @@ class EmbeddingModel(Model):
         return [self.encode(parts, features) for parts in views]
 
     def _show(self, parts: Mapping[str, Embedded], view: View) -> dict[str, Embedded]:
-        shown = {}
+        shown, masking = {}, self.masking
         for name, part in parts.items():
             if name in view.visible or name not in self.modalities:
                 shown[name] = part
-            elif masked := self.masking(*part, name, self.mask_token(name)):
+            elif masking.reads and (masked := masking(*part, name, self.mask_token(name))):
                 shown[name] = masked
         return shown
 

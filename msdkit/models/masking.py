@@ -25,9 +25,10 @@ class Masking(nn.Module):
 
     It replaces the content embeddings: positions are added after it, special tokens never pass
     through it. deterministic: equal inputs give equal outputs, as the teacher cache requires;
-    reads: needs the hidden modality's embeddings; observes: gathers statistics of visible ones;
-    needs: what the model must provide; batch_coupled: an example's output depends on its batch;
-    hides_alone: it can hide from a batch of one example, as modality dropout asks.
+    reads: needs the hidden modality's embeddings; one that does not is never asked, as the hidden
+    tokens do not exist; observes: gathers statistics of visible ones; needs: what the model must
+    provide; batch_coupled: an example's output depends on its batch; hides_alone: it can hide from
+    a batch of one example, as modality dropout asks.
     """
 
     deterministic: ClassVar[bool] = True

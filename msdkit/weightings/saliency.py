@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Literal
 
 import torch
@@ -125,13 +126,17 @@ def shares(weights: Tensor) -> Tensor:
 
 
 def _logits_of(
-    visible: Iterable[str], modalities: Iterable[str], logits: Mapping[str, Tensor]
+    seen: frozenset[str], modalities: frozenset[str], logits: Mapping[str, Tensor]
 ) -> Tensor:
-    wanted = frozenset(visible)
-    names = [v.name for v in known_views(sorted(modalities)) if v.visible == wanted]
-    for name in names:
+    for name in _names(seen, modalities):
         if name in logits:
             return logits[name]
     raise ConfigError(
-        f"saliency needs the teacher's view of {sorted(wanted)}, given: {', '.join(logits)}"
+        f"saliency needs the teacher's view of {sorted(seen)}, given: {', '.join(logits)}"
     )
+
+
+@lru_cache
+def _names(seen: frozenset[str], modalities: frozenset[str]) -> list[str]:
+    """The views that show just these modalities; the same at every step."""
+    return [v.name for v in known_views(sorted(modalities)) if v.visible == seen]

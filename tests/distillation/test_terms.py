@@ -11,8 +11,8 @@ import torch
 import toy
 from torch import Tensor, nn
 
-from msdkit.distillation.distiller import Distiller
-from msdkit.distillation.terms import Term, feature_names, pair_layers, select_features
+from msdkit.distillation.distiller import Distiller, select_features
+from msdkit.distillation.terms import Term, feature_names, pair_layers
 from msdkit.errors import ConfigError
 from msdkit.models.fusion_transformer import FusionTransformer
 from msdkit.registry import LOSSES
@@ -47,10 +47,9 @@ def test_maps_that_fit_no_layers(chosen):
 def test_layers_are_numbered_as_the_map_pairs_them():
     features = {f"hidden.{i}": torch.full((2, 1, 1), float(i)) for i in range(7)}
     output = ModelOutput(torch.zeros(2, 3), {**features, "pooled": torch.ones(2, 4)}, ids=["a"])
-    assert feature_names(["hidden", "hidden.0", "pooled"], [2, 6]) == [
-        *("hidden.2", "hidden.6", "hidden.0", "pooled")
-    ]
-    given = select_features(output, ["hidden", "hidden.0"], [2, 6])
+    names = feature_names(["hidden", "hidden.0", "pooled"], [2, 6])
+    assert list(names.values()) == ["hidden.2", "hidden.6", "hidden.0", "pooled"]
+    given = select_features(output, feature_names(["hidden", "hidden.0"], [2, 6]))
     assert {k: v[0, 0, 0].item() for k, v in given.features.items()} == {
         "hidden.1": 2.0,
         "hidden.2": 6.0,
@@ -58,7 +57,7 @@ def test_layers_are_numbered_as_the_map_pairs_them():
     }
     assert given.ids == ["a"]
     with pytest.raises(ConfigError, match=r"a loss reads 'value\.2', and this output holds hidden"):
-        select_features(output, ["value"], [2])
+        select_features(output, feature_names(["value"], [2]))
 
 
 class Sees(nn.Module):
