@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from msdkit.errors import DataError
 from msdkit.models.base import EmbeddingModel
 from msdkit.models.masking import Embedded, Masking
-from msdkit.models.transformer import Dropout, TransformerLayer, key_mask, run_layers
+from msdkit.models.transformer import Dropout, TransformerLayer, key_mask, run_layers, under
 from msdkit.registry import MODELS
 from msdkit.types import Fraction, Modality, ModelOutput, Padded, PositiveFloat, PositiveInt
 
@@ -91,12 +91,11 @@ class FusionTransformer(EmbeddingModel):
     def encode(self, parts: Mapping[str, Embedded], features: Sequence[str] = ()) -> ModelOutput:
         """{shown modality: ([B, L, H], [B, L])} -> logits [B, C] and the features"""
         states, mask = self._join(parts)
-        keys = key_mask(mask)
         states, found = run_layers(
             self.layers,
             states,
             features,
-            lambda layer, x, _: layer(x, keys),
+            under(key_mask(mask)),
             TransformerLayer.inside,
         )
         pooled = self._pool(self.norm(states), parts)

@@ -86,6 +86,11 @@ def key_mask(mask: Tensor) -> Tensor | None:
     return mask[:, None, None]
 
 
+def under(mask: Tensor | None) -> Callable[[Any, Tensor, int], Tensor]:
+    """The step of `run_layers` that calls a layer with a key mask."""
+    return lambda layer, states, _: layer(states, mask)
+
+
 def run_layers(
     layers: Iterable[Any],
     states: Tensor,
@@ -100,6 +105,9 @@ def run_layers(
     """
     found = {"hidden.0": states} if "hidden.0" in features else {}
     for i, layer in enumerate(layers, 1):
+        if not features:
+            states = step(layer, states, i)
+            continue
         if f"attention.{i}" in features or f"value.{i}" in features:
             scores, values = inside(layer, states)
             both = {f"attention.{i}": scores, f"value.{i}": values}

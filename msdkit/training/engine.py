@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from msdkit import parallel
 from msdkit.config.schema import TrainConfig
 from msdkit.distillation.distiller import Distiller
 from msdkit.errors import ConfigError
 from msdkit.training.stopping import Stopped
+
+PLAIN = ("NO", "MULTI_CPU", "MULTI_GPU")  # ways of accelerate that leave a step as torch has it
 
 
 def trained(distiller: Distiller) -> list[nn.Parameter]:
@@ -86,6 +88,33 @@ def _choose_fsdp(state: Any) -> None:
 
     state.fsdp_plugin = FullyShardedDataParallelPlugin(fsdp_version=2)
     state.distributed_type = DistributedType.FSDP
+
+
+class Calls(NamedTuple):
+    """What each step calls of the engine: torch's own functions where accelerate adds nothing."""
+
+    optimizer: Any
+    autocast: Callable[[], AbstractContextManager[Any]]
+    backward: Callable[[Tensor], None]
+    clip: Callable[[Sequence[nn.Parameter], float], Tensor]  # gives the norm before
+
+
+def calls_of(accelerator: Any, optimizer: Any) -> Calls:
+    """The calls for an optimizer that `accelerator` has prepared.
+
+    accelerate's own look for packages on the disk and read signatures at each step, which takes
+    longer than what a small step computes on the way.
+    """
+    casts = accelerator.mixed_precision != "no"
+    autocast = accelerator.autocast if casts else nullcontext
+    if accelerator.scaler is None and accelerator.distributed_type in PLAIN:
+        clip = nn.utils.clip_grad_norm_
+        return Calls(optimizer.optimizer, autocast, Tensor.backward, clip)
+
+    def whole_norm(parameters: Sequence[nn.Parameter], most: float) -> Tensor:
+        return parallel.whole(accelerator.clip_grad_norm_(parameters, most))
+
+    return Calls(optimizer, autocast, accelerator.backward, whole_norm)
 
 
 class Compilation:

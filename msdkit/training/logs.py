@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from msdkit import parallel
 from msdkit.io.files import write_text
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from msdkit.types import StepOutput
 
 COMMON = frozenset({"steps", "seconds", "lr", "grad_norm"})  # equal in all processes
 BINS = 20  # of the histograms of weights, from 0 to 1
@@ -64,8 +65,6 @@ class WeightLog(MetricsLog):
 
     def _count(self) -> None:
         """Take what was added into the sums."""
-        import torch
-
         if not self._recent:
             return
         recent, self._recent = self._recent, []
@@ -82,8 +81,6 @@ class WeightLog(MetricsLog):
 
     def _named(self, labels: Tensor | None, weights: Tensor) -> Tensor:
         """[B, 1 + classes]: 1 where the example counts."""
-        import torch
-
         first = weights.new_ones(len(weights), 1)
         if labels is None or len(self.classes) == 1:
             return first
@@ -138,8 +135,6 @@ def _gathered(sums: dict[str, Any], common: Collection[str] = ()) -> dict[str, A
 
 def one_hot(indices: Tensor, count: int) -> Tensor:
     """int [...] -> bool [..., count]; torch's own asks for the largest index, and so waits"""
-    import torch
-
     return indices.unsqueeze(-1) == torch.arange(count, device=indices.device)
 
 
@@ -157,19 +152,34 @@ class RunningMeans:
     under `distill/` is a mean over these, all else over all steps.
     """
 
-    def __init__(self) -> None:
-        self.sums: dict[str, Any] = {}
+    def __init__(self, views: Sequence[str]) -> None:
+        self.views, self.sums = list(views), dict[str, Any]()
 
-    def add(self, key: str, value: float | Tensor) -> None:
-        """Add a number, or a tensor: scalar or [V]"""
-        held = self.sums.get(key, 0.0)
-        self.sums[key] = (held if isinstance(held, float) else held.to(value)) + value
+    def add(self, values: Mapping[str, float | Tensor]) -> None:
+        """Add numbers, or tensors: scalars or [V]"""
+        for key, value in values.items():
+            held = self.sums.get(key, 0.0)
+            self.sums[key] = (held if isinstance(held, float) else held.to(value)) + value
+
+    def record(self, output: StepOutput, count: int, share: float) -> None:
+        """Add what a micro-batch of `count` examples gave, which are this share of its step's."""
+        drawn = [share if view in output.logits else 0.0 for view in self.views]
+        values: dict[str, float | Tensor] = {
+            "examples": float(count),
+            "loss": output.total * share,
+            "task": output.task.mean() * share,
+            "drawn": torch.tensor(drawn),
+        }
+        values |= {f"distill/{name}": x.mean(0) * share for name, x in output.terms.items()}
+        if output.terms:
+            values["weight"] = output.weights.mean(0) * share
+        self.add(values)
 
     def gather(self) -> None:
         """The main process takes over the sums of all; what counts steps is the same for all."""
         self.sums = _gathered(self.sums, COMMON)
 
-    def means(self, views: Sequence[str]) -> dict[str, float]:
+    def means(self) -> dict[str, float]:
         """Means per step, vectors by view, and examples a second; the sums start anew."""
         sums: dict[str, Any] = {
             k: v if isinstance(v, float) else v.tolist() for k, v in self.sums.items()
@@ -180,7 +190,7 @@ class RunningMeans:
         for key, value in sums.items():
             if isinstance(value, list):
                 counts = drawn if key.startswith("distill/") else [steps] * len(drawn)
-                entries = zip(views, value, counts, strict=True)
+                entries = zip(self.views, value, counts, strict=True)
                 means |= {f"{key}/{view}": x / count for view, x, count in entries if count}
             else:
                 means[key] = value / steps

@@ -31,16 +31,17 @@ class Step(nn.Module):
 
     def forward(self, batch: Batch, step: int) -> tuple[Tensor, StepOutput]:
         """Batch of B -> the loss, and everything else"""
-        found = self.distiller(batch, step)
-        about = replace(
-            found,
-            total=found.total.detach(),
-            task=found.task.detach(),
-            distill=found.distill.detach(),
-            terms={name: values.detach() for name, values in found.terms.items()},
-            logits={view: values.detach() for view, values in found.logits.items()},
+        output: StepOutput = self.distiller(batch, step)
+        about = StepOutput(
+            total=output.total.detach(),
+            task=output.task.detach(),
+            distill=output.distill.detach(),
+            weights=output.weights,
+            terms={name: values.detach() for name, values in output.terms.items()},
+            logits={view: values.detach() for view, values in output.logits.items()},
+            given=output.given,
         )
-        return found.total, about
+        return output.total, about
 
 
 class FullState:

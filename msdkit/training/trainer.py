@@ -26,6 +26,7 @@ from msdkit.training.checkpoint import TrainingState, batches_per_step
 from msdkit.training.engine import (
     Compilation,
     accelerator_for,
+    calls_of,
     optimizer_for,
     schedule_for,
     tracked,
@@ -44,7 +45,7 @@ from msdkit.training.processes import (
 )
 from msdkit.training.stopping import Stopped, StopSignal
 from msdkit.training.watch import FiniteCheck
-from msdkit.types import MULTIMODAL, Batch, StepOutput
+from msdkit.types import MULTIMODAL
 
 OnEvaluate = Callable[[int, float], None]
 
@@ -94,10 +95,13 @@ class Trainer:
         self.schedule = schedule_for(config, optimizer, self.total_steps)
         with warnings.catch_warnings():  # torch's advice on buffers is for a later accelerate
             warnings.filterwarnings("ignore", ".*broadcast_buffers", FutureWarning)
-            self.model, self.optimizer = self.accelerator.prepare(Step(distiller), optimizer)
+            self.model, prepared = self.accelerator.prepare(Step(distiller), optimizer)
+        self.calls, self.parameters = calls_of(self.accelerator, prepared), trained(distiller)
+        self.optimizer = self.calls.optimizer
         self.log = MetricsLog(folder / "metrics.jsonl", self.accelerator.log)
         self.weight_log = WeightLog(folder / "weights.jsonl", distiller.views, label_names)
-        self.window, self.watch = RunningMeans(), FiniteCheck(device)
+        self.window, self.watch = RunningMeans(distiller.views), FiniteCheck(device)
+        self.anywhere = parallel.anywhere if world > 1 else bool
         self.step, self.best, self.bad = 0, -math.inf, 0
         self.saved = TrainingState(folder, save_model, self._parts())
         self.stop, self._since = StopSignal(), 0.0
@@ -151,37 +155,39 @@ class Trainer:
         """One optimizer update over `accumulate` micro-batches; its mean loss, on the device."""
         self._learn_weights(parts[0])
         losses = [self._add_gradient(part, part is parts[-1]) for part in parts]
-        norm = None
+        scaler, about = self.accelerator.scaler, {}
         if self.config.clip is not None:
-            parameters = trained(self.distiller)
-            norm = parallel.whole(self.accelerator.clip_grad_norm_(parameters, self.config.clip))
-            if self.accelerator.scaler is None:  # a scaler skips such steps itself
+            norm = self.calls.clip(self.parameters, self.config.clip)
+            if scaler is None:  # a scaler skips such steps itself
                 ids = [key for part in parts for key in part.batch.ids]
                 self.watch.gradient(self.step + 1, norm, ids)
-            self.window.add("grad_norm", norm.nan_to_num(0.0, posinf=0.0))
-        self.window.add("lr", self.schedule.get_last_lr()[0])
+            about["grad_norm"] = norm.nan_to_num(0.0, posinf=0.0)
+        self.window.add({**about, "lr": self.optimizer.param_groups[0]["lr"], "steps": 1.0})
         self.optimizer.step()
-        if not self.accelerator.optimizer_step_was_skipped:
+        if scaler is None or not self.accelerator.optimizer_step_was_skipped:
             self.schedule.step()
         self.optimizer.zero_grad()
-        self.window.add("steps", 1.0)
         self.step += 1
         return torch.stack(losses).sum()
 
     def _add_gradient(self, part: Part, last: bool) -> Tensor:
         """Forward and backward over a micro-batch; its share of the step's mean loss."""
-        batch, share = part.batch.to(self.accelerator.device), part.share
+        batch, share, device = part.batch, part.share, self.accelerator.device
+        if device.type != "cpu":
+            batch = batch.to(device)
         with (
             nullcontext() if last else self.accelerator.no_sync(self.model),
-            parallel.idle(not share),
+            nullcontext() if share else parallel.idle(),
         ):
-            with self.accelerator.autocast():  # which FSDP leaves to us
+            with self.calls.autocast():  # which FSDP leaves to us
                 total, output = self.model(batch, self.step)
             self.watch.loss(self.step + 1, output, self.distiller.task_weight, batch.ids)
             # Processes average their gradients, and shares are of the examples of all processes
-            self.accelerator.backward(total * (share * self.batches.world))
+            self.calls.backward(total * (share * self.batches.world))
         if share:
-            self._record(output, batch, share)
+            self.window.record(output, len(batch.ids), share)
+            if output.terms:
+                self.weight_log.add(output.weights, batch.labels)
         return output.total * share
 
     def _learn_weights(self, part: Part) -> None:
@@ -193,36 +199,24 @@ class Trainer:
         mine = rows.tensor_split(self.batches.world)[self.batches.rank]
         batches = part.batch, self.held_out.__getitems__(mine.tolist())
         self.distiller.step = self.step
-        with self.accelerator.autocast(), parallel.idle(not part.share):
+        with self.calls.autocast(), parallel.idle(not part.share):
             weighting.update(self.distiller, *(b.to(self.accelerator.device) for b in batches))
-
-    def _record(self, output: StepOutput, batch: Batch, share: float) -> None:
-        add, views = self.window.add, self.distiller.views
-        add("examples", float(len(batch)))
-        add("loss", output.total * share)
-        add("task", output.task.mean() * share)
-        add("drawn", torch.tensor([share if view in output.logits else 0.0 for view in views]))
-        for name, values in output.terms.items():
-            add(f"distill/{name}", values.mean(0) * share)
-        if output.terms:
-            add("weight", output.weights.mean(0) * share)
-            self.weight_log.add(output.weights, batch.labels)
 
     def _after_step(self) -> bool:
         """Log, evaluate and save what is due; whether all steps so far are known to be right."""
         step, config = self.step, self.config
         evaluates = step % self.every == 0 or step == self.total_steps
         logs = step % config.log_every == 0 or step == self.total_steps
-        stops = parallel.anywhere(self.stop.asked)
+        stops = self.anywhere(self.stop.asked)
         saves = evaluates or step % config.save_every == 0 or stops
         if not (logs or saves):
             return self.watch.at_once
         self.watch.look()
-        self.window.add("seconds", time.perf_counter() - self._since)
+        self.window.add({"seconds": time.perf_counter() - self._since})
         self.window.gather()
         self.weight_log.gather()
         if logs and parallel.is_main():
-            self.log.write(**self._now("train"), **self.window.means(self.distiller.views))
+            self.log.write(**self._now("train"), **self.window.means())
             self._tell_compilation()
         if saves:
             settle(self.distiller.student)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -28,38 +29,17 @@ class FiniteCheck:
 
     def loss(self, step: int, output: StepOutput, task_weight: float, ids: Sequence[str]) -> None:
         """The loss of a batch in step number `step`, counted from 1."""
-        total, task = output.total.detach(), output.task.detach()
-        distill = (output.weights * output.distill).detach()
-        terms = {name: values.detach() for name, values in output.terms.items()}
-
-        def message() -> str:
-            means = {name: values.mean().item() for name, values in terms.items()}
-            bad = ~torch.isfinite(task_weight * task) | ~torch.isfinite(distill).all(1)
-            found = [ids[i] for i in bad.nonzero().flatten().tolist()]
-            return (
-                f"step {step}: the loss is {total.item()} (task {task.mean():.4g}, terms {means}); "
-                f"examples: {', '.join(found[:SHOWN]) or 'none alone'}"
-                + (f" and {len(found) - SHOWN} more" if len(found) > SHOWN else "")
-            )
-
-        self._add(total, message)
+        self._add(output.total.detach(), partial(_of_loss, step, output, task_weight, ids))
 
     def gradient(self, step: int, norm: Tensor, ids: Sequence[str]) -> None:
         """The norm of a step's gradient, which may be infinite where the loss is not."""
-        norm = norm.detach()
-
-        def message() -> str:
-            return (
-                f"step {step}: the gradient is {norm.item()} at a finite loss; "
-                f"among the examples: {', '.join(ids[:SHOWN])}"
-            )
-
-        self._add(norm, message)
+        self._add(norm.detach(), partial(_of_gradient, step, norm, ids))
 
     def _add(self, value: Tensor, message: Callable[[], str]) -> None:
-        self._seen.append((value, message))
-        if self.at_once:
-            self.look()
+        if not self.at_once:
+            self._seen.append((value, message))
+        elif not value.isfinite():
+            raise TrainingError(message())
 
     def look(self) -> None:
         """TrainingError about the first that is not finite; waits for an accelerator.
@@ -72,3 +52,22 @@ class FiniteCheck:
             return
         mine = (tell() for value, tell in seen if not value.isfinite())
         raise TrainingError(next(mine, "another process has a loss that is not finite"))
+
+
+def _of_loss(step: int, output: StepOutput, task_weight: float, ids: Sequence[str]) -> str:
+    total, task, weighed = output.total, output.task, output.weights * output.distill
+    means = {name: values.mean().item() for name, values in output.terms.items()}
+    bad = ~torch.isfinite(task_weight * task) | ~torch.isfinite(weighed).all(1)
+    named = [ids[i] for i in bad.nonzero().flatten().tolist()]
+    return (
+        f"step {step}: the loss is {total.item()} (task {task.mean():.4g}, terms {means}); "
+        f"examples: {', '.join(named[:SHOWN]) or 'none alone'}"
+        + (f" and {len(named) - SHOWN} more" if len(named) > SHOWN else "")
+    )
+
+
+def _of_gradient(step: int, norm: Tensor, ids: Sequence[str]) -> str:
+    return (
+        f"step {step}: the gradient is {norm.item()} at a finite loss; "
+        f"among the examples: {', '.join(ids[:SHOWN])}"
+    )

@@ -39,18 +39,15 @@ def test_what_is_logged(tmp_path: Path, own_cache: Path, toy_teacher: Path) -> N
 
 
 def test_means_of_views_are_over_the_steps_that_drew_them() -> None:
-    window, views = RunningMeans(), ["multimodal", "text", "image"]
+    window = RunningMeans(["multimodal", "text", "image"])
     for step, (drawn, loss) in enumerate([(1, 4.0), (1, 6.0), (2, 8.0), (1, 2.0)]):
         losses = torch.tensor([1.0, 0.0, 0.0])
         losses[drawn] = loss
-        window.add("steps", 1.0)
-        window.add("examples", 2.0)
-        window.add("seconds", 0.5)
-        window.add("drawn", torch.tensor([1.0, float(drawn == 1), float(drawn == 2)]))
-        window.add("distill/kl", losses)
-        window.add("weight", torch.tensor([1.0, 0.25, 0.5]))
-        window.add("loss", torch.tensor(float(step)))
-    assert window.means(views) == {
+        window.add({"steps": 1.0, "examples": 2.0, "seconds": 0.5})
+        window.add({"drawn": torch.tensor([1.0, float(drawn == 1), float(drawn == 2)])})
+        window.add({"distill/kl": losses, "weight": torch.tensor([1.0, 0.25, 0.5])})
+        window.add({"loss": torch.tensor(float(step))})
+    assert window.means() == {
         **{"distill/kl/multimodal": 1.0, "distill/kl/text": 4.0, "distill/kl/image": 8.0},
         **{"weight/multimodal": 1.0, "weight/text": 0.25, "weight/image": 0.5},
         **{"loss": 1.5, "examples_per_second": 4.0},

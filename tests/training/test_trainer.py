@@ -42,7 +42,7 @@ def one_step(tmp_path: Path, name: str, **train: Any) -> tuple[dict[str, Any], d
         tmp_path / f"{name}.yaml", toy.PLAIN, student={"dropout": 0.0}, train=settings
     )
     trainer, gradients = made.trainer(), {}
-    trainer.optimizer.optimizer.register_step_pre_hook(
+    trainer.optimizer.register_step_pre_hook(
         lambda *_: gradients.update(
             {
                 n: p.grad.clone()
