@@ -38,8 +38,9 @@ Action = Callable[[], Any]
 
 
 def route(action: Action, house: Path) -> list[str]:
-    """The file of each call of a function of msdkit's, in order, the backward's threads included."""
-    passed, inside = [], f"{house}{os.sep}"
+    """The file of each call of a function of msdkit, in order."""
+    passed: list[str] = []
+    inside = f"{house}{os.sep}"
 
     def see(frame: FrameType, event: str, _: Any) -> None:
         if event == "call" and frame.f_code.co_filename.startswith(inside):

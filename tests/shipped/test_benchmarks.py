@@ -9,12 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 
 import baselines
+import fusion
+import route
 import scale
 import workload
 from end_loss import end_losses, same_end
@@ -22,6 +25,8 @@ from flops import needed_flops
 from rows import Row, slug
 from workload import TINY, cached, collate, real_tokens, step, telling, trainer
 
+import msdkit
+from msdkit.registry import MODELS
 from msdkit.store.store import FeatureStore
 from msdkit.store.writer import FeatureStoreWriter
 from msdkit.types import default_views
@@ -118,6 +123,20 @@ def test_rows_tell_whether_the_goal_is_met():
     assert Row("a", 5.0, 4.0, "s", "cost", 1.2).cells()[3:] == ["1.25 ×", "≤ 1.20 ×", "not met"]
     assert Row("a", 1.5, 1.0, "s", "beyond", 0.4).met is False
     assert Row("a", 1.0, 1.0, "s", "cost").cells()[4:] == ["–", "–"]
+
+
+def test_a_step_goes_through_few_files(tmp_path):
+    torch.manual_seed(0)
+    student = MODELS.build(fusion.STUDENT, modalities=fusion.MODALITIES, num_classes=3)
+    run, batch = trainer(student, tmp_path, evaluate_every=100), fusion.random_batch()
+    step(run, batch)
+    passed = route.route(lambda: step(run, batch), Path(msdkit.__file__).parent)
+    assert len(set(passed)) <= 18
+    assert route.changes(passed) <= 60
+
+
+def test_changes_of_file_are_counted_between_calls():
+    assert route.changes(["a", "a", "b", "a", "c", "c"]) == 3
 
 
 def test_the_machine_names_the_file():

@@ -139,6 +139,18 @@ def test_a_metric_that_is_no_number_never_beats_one(tmp_path: Path, own_cache: P
     assert (tmp_path / "never" / "best" / "model.safetensors").exists()
 
 
+def test_what_is_frozen_between_steps_stays(tmp_path: Path, own_cache: Path) -> None:
+    made = toy.experiment(tmp_path / "x.yaml", toy.PLAIN)
+    trainer, head = made.trainer(), made.student.model.head
+    steps = trainer.batches.after(0)
+    trainer.train_step(next(steps))
+    head.weight.requires_grad_(False)
+    frozen, free = head.weight.clone(), head.bias.clone()
+    trainer.train_step(next(steps))
+    assert torch.equal(head.weight, frozen)
+    assert not torch.equal(head.bias, free)
+
+
 # Keys that make training faster
 
 
