@@ -37,15 +37,6 @@ def map_rows(path: Path, dtype: str, rows: int, dim: int) -> np.ndarray:
     return np.asarray(np.memmap(path, TYPES[dtype], mode="c", shape=shape))
 
 
-def widen(values: np.ndarray) -> np.ndarray:
-    """float16 -> float32, int32 -> int64; float32 stays."""
-    if values.dtype == np.float16:
-        import torch  # more than twice as fast as numpy here
-
-        return torch.from_numpy(values).float().numpy()
-    return values.astype(np.int64) if values.dtype == np.int32 else values
-
-
 def converted(where: str, array: np.ndarray, dtype: str, dim: int) -> np.ndarray:
     """The array as it is stored; DataError when it has another form or cannot be held."""
     kind, shape = ("iu", (len(array),)) if dtype == "int32" else ("f", (len(array), dim))

@@ -32,7 +32,6 @@ from msdkit.store.format import (
     map_rows,
     read_index,
     table_of,
-    widen,
 )
 from msdkit.store.writer import FeatureStoreWriter
 
@@ -110,7 +109,7 @@ class FeatureStore:
     def gather(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """[B] -> float32 [B, L, D] or int64 [B, L], mask bool [B, L]; padded with zeros."""
         values, mask = self._gathered(np.asarray(indices))
-        return widen(values), mask
+        return _widened(values), mask
 
     def verify_if_small(self) -> None:
         """Verify a store of less than 1 GiB; reading a larger one at each start takes too long."""
@@ -200,3 +199,12 @@ class FeatureStore:
                     f"feature store {data.parent}: {DATA} has {found} bytes, expected {expected}; "
                     "it was cut off or belongs to another index"
                 )
+
+
+def _widened(values: np.ndarray) -> np.ndarray:
+    """float16 -> float32, int32 -> int64; float32 stays."""
+    if values.dtype == np.float16:
+        import torch  # more than twice as fast as numpy here
+
+        return torch.from_numpy(values).float().numpy()
+    return values.astype(np.int64) if values.dtype == np.int32 else values

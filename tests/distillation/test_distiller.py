@@ -110,17 +110,13 @@ def test_ramps(ramp, steps):
     assert [term.factor(step) for step in (0, 1, 9)] == steps
 
 
-def test_weights_ramps_losses_and_weighting_may_change_between_steps():
+def test_weights_ramps_and_weighting_may_change_between_steps():
     student, teacher = Sums(THREE, seed=0), Sums(THREE, seed=1)
     terms = [Term(KLDivergence(), views=["text"])]
     distiller, batch = Distiller(student, teacher=teacher, terms=terms), batch_of(THREE)
-    before = distiller(batch, 1)
-    terms[0].weight = 3.0
-    assert torch.equal(distiller(batch, 1).distill, 3 * before.distill)
-    terms[0].ramp = 6
-    assert torch.allclose(distiller(batch, 1).distill, before.distill / 2)
-    terms[0].loss = KLDivergence(temperature=2.0)
-    assert not torch.equal(distiller(batch, 1).terms["KLDivergence"], before.distill)
+    before = distiller(batch, 1).distill
+    terms[0].weight, terms[0].ramp = 3.0, 6
+    assert torch.allclose(distiller(batch, 1).distill, before / 2)
     distiller.weighting = ByIndex()
     assert distiller(batch, 1).weights[1, 1] == pytest.approx(0.6)
 
