@@ -107,7 +107,9 @@ def calls_of(accelerator: Any, optimizer: Any) -> Calls:
     """
     casts = accelerator.mixed_precision != "no"
     autocast = accelerator.autocast if casts else nullcontext
-    if accelerator.scaler is None and accelerator.distributed_type in PLAIN:
+    held = [p for group in optimizer.param_groups for p in group["params"]]
+    whole = not any(hasattr(p, "full_tensor") for p in held)  # preparing may forget that it is FSDP
+    if whole and accelerator.scaler is None and accelerator.distributed_type in PLAIN:
         clip = nn.utils.clip_grad_norm_
         return Calls(optimizer.optimizer, autocast, Tensor.backward, clip)
 
