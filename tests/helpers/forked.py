@@ -21,26 +21,6 @@ CONTEXT = multiprocessing.get_context(METHOD)
 CONTEXT.set_forkserver_preload(SLOW)
 
 
-class Spawned:
-    """Stands for multiprocessing's spawn context: its processes are forked, with this environment.
-
-    A forked process has the environment of the server that forks it, which began with other tests.
-    """
-
-    SimpleQueue = CONTEXT.SimpleQueue
-
-    @staticmethod
-    def Process(target: Callable[..., None], args: tuple[Any, ...], daemon: bool) -> BaseProcess:
-        given = (dict(os.environ), target, *args)
-        return CONTEXT.Process(target=_within, args=given, daemon=daemon)
-
-
-def _within(environment: dict[str, str], function: Callable[..., None], *arguments: Any) -> None:
-    """The function, in the environment of who asked for it."""
-    os.environ.update(environment)
-    function(*arguments)
-
-
 def start(function: Callable[..., None], *arguments: Any) -> BaseProcess:
     """A process that calls the function of a module of tests."""
     process = CONTEXT.Process(target=function, args=arguments)

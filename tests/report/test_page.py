@@ -189,7 +189,7 @@ def test_a_weighting_says_itself_that_it_is_a_control(
     tmp_path: Path, node: dict[str, Any] | None, weighs: bool
 ) -> None:
     method = made_up(tmp_path, methods=("mine",), seeds=1, count=10).methods[0]
-    config = method.runs[0].results["config"]
+    config = method.runs[0].results.config
     config["weighting"] = node
     with plugins_forgotten():
         WEIGHTINGS.register("constant_x")(type("Constant", (), {"control": True}))

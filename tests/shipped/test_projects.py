@@ -216,7 +216,8 @@ def test_uniter_teaches_instead(paper: Path, data: str) -> None:
 def test_the_student_is_the_papers(paper: Path) -> None:
     """Its size where no folder tells another, and where it looks for weights and features."""
     student = checked("snli_ve", base("snli_ve"), SHARED / "kd.yaml").require().student
-    assert PRESETS[student["preset"]][:2] == (4, 312)
+    size = PRESETS[student["preset"]]
+    assert (size.layers, size.hidden) == (4, 312)
     assert student["init"] == {"folder": str(paper / "checkpoints/TinyBERT_General_4L_312D")}
     assert student["processors"]["text"]["max_length"] == 64
     assert student["processors"]["image"]["store"] == str(paper / "data/features/snli_ve")

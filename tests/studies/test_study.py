@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 from pathlib import Path
 from typing import Any
 
-import forked
 import pytest
 import toy
 
@@ -76,12 +74,8 @@ def test_runs_of_another_config_are_told_before_any_run(
     assert not (out / "narrow").exists()
 
 
-def test_a_matrix_by_several_processes(
-    tmp_path: Path, files: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_matrix_by_several_processes(tmp_path: Path, files: dict[str, str]) -> None:
     """Data sets × methods × seeds; each run is made once, and a second call makes none."""
-    monkeypatch.setattr(multiprocessing, "get_context", lambda _: forked.Spawned)
-    monkeypatch.setattr(work, "POLL", 0.05)
     fewer = {**toy.PLAIN, "dataset": {"name": "toy", "n": 20}}
     other = toy.write(tmp_path / "other" / "data.yaml", fewer)
     out, data = tmp_path / "out", [files["base"], str(other)]
