@@ -149,8 +149,16 @@ class BertClassifier(EmbeddingModel):
             return super().encode_views(views, features)
         return self._encode_together(views, features)
 
-    @torch.compiler.disable  # its shapes are new at each step; compiled it was no faster
     def _encode_together(
+        self, views: Sequence[Mapping[str, Embedded]], features: Sequence[str]
+    ) -> list[ModelOutput]:
+        if torch.compiler.is_compiling():  # shapes are new at each step; compiled it was no faster
+            from msdkit.models.eager import eagerly
+
+            return eagerly(self._encode_packed, views, features)
+        return self._encode_packed(views, features)
+
+    def _encode_packed(
         self, views: Sequence[Mapping[str, Embedded]], features: Sequence[str]
     ) -> list[ModelOutput]:
         states, masks, last = zip(*map(self._join, views), strict=True)

@@ -229,6 +229,7 @@ try:
 except SystemExit as end:
     assert not end.code, end.code
 heavy = {"transformers", "torchmetrics", "timm", "accelerate", "tokenizers", "PIL", "onnxruntime"}
+heavy |= {"torch._dynamo"}  # a second, for `torch.compiler.disable` in a class that is only read
 print("imported:", sorted(heavy & set(sys.modules)))
 """
 

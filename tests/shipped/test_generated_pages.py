@@ -130,7 +130,7 @@ def test_the_reference_of_configs() -> None:
 
 
 def test_the_reference_of_commands() -> None:
-    page = docs_reference.commands_page()
+    page = "\n" + docs_reference.commands_page()
     for command in app.registered_commands:
         name = command.name or command.callback.__name__
         assert page.count(f"\n## `msdkit {name}`\n") == 1
