@@ -1,12 +1,16 @@
-"""What losses and weightings share: divergences per task kind, task losses per example, margins."""
+"""What losses, weightings and metrics share: divergences per task kind, task losses per example,
+margins, areas under curves, calibration."""
 
 from __future__ import annotations
 
 from math import log
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+Norm = Literal["l1", "l2", "max"]
 
 
 def upcast(values: Tensor) -> Tensor:
@@ -51,6 +55,22 @@ def probabilities(task: str, logits: Tensor) -> Tensor:
     if task == "regression":
         return logits
     return logits.softmax(-1) if task == "single_label" else logits.sigmoid()
+
+
+def log_odds(task: str, logits: Tensor) -> Tensor:
+    """[..., C] -> float64 [..., C]: log p / (1 − p) of each class's probability p, in whose order
+    even those are that all round to 1; regression's numbers stay as they are.
+
+    Single label: z_c − log Σ_{k ≠ c} exp z_k. By p it is without cancellation up to p = ½, and the
+    largest logit has the sum of the others for itself.
+    """
+    logits = logits.double()
+    if task != "single_label":
+        return logits
+    log_p, top = logits.log_softmax(-1), logits.argmax(-1, keepdim=True)
+    odds = log_p - torch.log1p(-log_p.exp())
+    others = logits.scatter(-1, top, float("-inf")).logsumexp(-1, keepdim=True)
+    return odds.scatter(-1, top, logits.gather(-1, top) - others)
 
 
 def task_loss(task: str, logits: Tensor, labels: Tensor) -> Tensor:
@@ -135,3 +155,29 @@ def pearson_distance(first: Tensor, second: Tensor, dim: int = -1) -> Tensor:
     """
     difference = unit_deviations(first, dim) - unit_deviations(second, dim)
     return difference.square().sum(dim) / 2
+
+
+def area_under_roc(scores: Tensor, own: Tensor) -> Tensor:
+    """[N], bool [N] -> the area, by the ranks of the own scores; NaN if all are own, or none"""
+    ordered, order = scores.sort()
+    ties = ordered.unique_consecutive(return_counts=True)[1]
+    ranks = ties.cumsum(0) - (ties.double() - 1) / 2  # from 1; equals share a mean
+    ranks = ranks.repeat_interleave(ties)
+    count, rest = own.sum().double(), (~own).sum().double()
+    return (ranks[own[order]].sum() - count * (count + 1) / 2) / (count * rest)
+
+
+def confidence_bin(confidence: Tensor, bins: int) -> Tensor:
+    """[N] -> int [N]: which of `bins` equal intervals (a, b] of (0, 1]; 0 is in the first"""
+    edges = torch.arange(1, bins, dtype=torch.float64) / bins
+    return torch.bucketize(confidence, edges.to(confidence.dtype))
+
+
+def calibration_gap(sums: Tensor, norm: Norm = "l1") -> Tensor:
+    """[..., 3, bins]: examples, confidences and right answers of each bin -> the gap between
+    confidence and accuracy, [...]: its mean over examples, root mean square, or largest"""
+    count, confidence, right = sums.unbind(-2)
+    gap, share = (confidence - right).abs() / count.clamp(min=1), count / count.sum(-1, True)
+    if norm == "max":
+        return gap.amax(-1)
+    return (gap * share).sum(-1) if norm == "l1" else (gap.square() * share).sum(-1).sqrt()

@@ -1,77 +1,81 @@
-"""Metrics: torchmetrics' implementations under one interface for every task kind.
+"""Metrics: what a model's answers are worth, under one interface for every task kind.
 
-A metric takes `(num_classes, task)` from the framework and has `update(probabilities, labels)` and
-`compute() -> float`; probabilities are `[B, C]` (in regression the predicted numbers), labels as in
-`Batch`. A metric of sums over examples may also have `counts(probabilities, labels) -> [B, K]`,
-what each example adds to K sums, and `of_counts([..., K]) -> [...]`, its value by such sums:
-thousands of resamples are then one matrix product.
+A metric takes `(num_classes, task)` from the framework and has `update(answers, labels)` and
+`compute() -> float`, NaN where it is undefined. Answers are probabilities `[B, C]`, in regression
+the predicted numbers, and logits `[B, C]` for a class with `reads = "logits"`, since sure
+probabilities round to equal ones; labels are as in `Batch`. A metric that some labels leave
+undefined has `undefined(labels) -> str`, the reason or nothing, which is asked before training.
+One of sums over examples may have `counts(answers, labels) -> [B, K]`, what each example adds to K
+sums, and `of_counts([..., K]) -> [...]`, its value by such sums: thousands of resamples are then
+one matrix product.
 """
 
 from __future__ import annotations
 
-import warnings
-from typing import Any, Literal
+import math
+from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from msdkit.functional import Norm, area_under_roc, calibration_gap, confidence_bin, log_odds
 from msdkit.registry import METRICS
 from msdkit.types import PositiveInt, Task
 
 HARD = frozenset({"single_label", "multi_label"})
 
 
+class Counted(ABC):
+    """A metric of sums over the examples."""
+
+    _sums: Tensor | None = None
+
+    @abstractmethod
+    def counts(self, answers: Tensor, labels: Tensor) -> Tensor:
+        """[B, C], labels -> [B, K]"""
+
+    @abstractmethod
+    def of_counts(self, sums: Tensor) -> Tensor:
+        """[..., K] -> [...]"""
+
+    def update(self, answers: Tensor, labels: Tensor) -> None:
+        """[B, C], labels as in `Batch`"""
+        added = self.counts(answers, labels).double().sum(0)
+        self._sums = added if self._sums is None else self._sums + added
+
+    def compute(self) -> float:
+        return math.nan if self._sums is None else float(self.of_counts(self._sums))
+
+
 class Classification:
-    """A torchmetrics metric for single labels (multiclass) or several labels (multilabel)."""
+    """A metric of single labels or of several labels."""
 
     task_kinds = HARD
     higher_is_better = True
-    metric: Any
 
     def __init__(self, num_classes: int, task: Task) -> None:
         self.num_classes, self.task = num_classes, task
 
-    def _options(self) -> dict[str, Any]:
-        multi = self.task == "multi_label"
-        return {"num_labels" if multi else "num_classes": self.num_classes}
+    def _right(self, labels: Tensor) -> Tensor:
+        """bool [B, C]: the classes that an example has"""
+        several = labels.dim() > 1
+        return labels > 0 if several else labels.unsqueeze(-1) == torch.arange(self.num_classes)
 
-    @property
-    def _prefix(self) -> str:
-        return "Multilabel" if self.task == "multi_label" else "Multiclass"
-
-    def _make(self, name: str, **options: Any) -> Any:
-        from torchmetrics import classification
-
-        return getattr(classification, self._prefix + name)(**self._options(), **options)
-
-    def _decisions(self, probabilities: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """bool [B, C], bool [B, C]: the classes that are answered, and those that are right"""
+    def _answered(self, probabilities: Tensor) -> Tensor:
+        """bool [B, C]: the classes that are answered"""
         if self.task == "multi_label":
-            return probabilities > 0.5, labels > 0
-        classes = torch.arange(self.num_classes)
-        return probabilities.argmax(-1, True) == classes, labels.unsqueeze(-1) == classes
-
-    def update(self, probabilities: Tensor, labels: Tensor) -> None:
-        """[B, C], labels as in `Batch`"""
-        self.metric.update(probabilities, labels.long())
-
-    def compute(self) -> float:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torchmetrics warns of classes without examples
-            return float(self.metric.compute())
+            return probabilities > 0.5
+        return self._right(probabilities.argmax(-1))
 
 
 @METRICS.register("accuracy")
-class Accuracy(Classification):
+class Accuracy(Classification, Counted):
     """The share of right answers; with several labels, of right (example, label) pairs at 0.5."""
-
-    def __init__(self, num_classes: int, task: Task) -> None:
-        super().__init__(num_classes, task)
-        self.metric = self._make("Accuracy", average="micro")
 
     def counts(self, probabilities: Tensor, labels: Tensor) -> Tensor:
         """[B, C], labels -> [B, 2]: right decisions, decisions"""
-        answered, right = self._decisions(probabilities, labels)
+        answered, right = self._answered(probabilities), self._right(labels)
         if self.task == "multi_label":
             hits = (answered == right).sum(-1)
             return torch.stack([hits, torch.full_like(hits, self.num_classes)], -1)
@@ -83,25 +87,25 @@ class Accuracy(Classification):
         return sums[..., 0] / sums[..., 1]
 
 
-class F1(Classification):
+class F1(Classification, Counted):
     """What both F1 scores count: per class right answers, and answers and labels together."""
 
     def counts(self, probabilities: Tensor, labels: Tensor) -> Tensor:
         """[B, C], labels -> [B, 2C]"""
-        answered, right = self._decisions(probabilities, labels)
+        answered, right = self._answered(probabilities), self._right(labels)
         return torch.cat([answered & right, answered.long() + right.long()], -1)
 
 
 @METRICS.register("macro_f1")
 class MacroF1(F1):
-    """The F1 score of each class, averaged over classes."""
+    """The F1 score of each class, averaged over classes.
 
-    def __init__(self, num_classes: int, task: Task) -> None:
-        super().__init__(num_classes, task)
-        self.metric = self._make("F1Score", average="macro")
+    As in scikit-learn: a single label's class that neither side names does not count, and with
+    several labels it counts 0.
+    """
 
     def of_counts(self, sums: Tensor) -> Tensor:
-        """[..., 2C] -> [...]; a single label's class that neither side names does not count"""
+        """[..., 2C] -> [...]"""
         hits, named = sums.double().chunk(2, -1)
         scores = 2 * hits / named.clamp(min=1)
         if self.task == "multi_label":
@@ -111,11 +115,7 @@ class MacroF1(F1):
 
 @METRICS.register("micro_f1")
 class MicroF1(F1):
-    """The F1 score over all decisions."""
-
-    def __init__(self, num_classes: int, task: Task) -> None:
-        super().__init__(num_classes, task)
-        self.metric = self._make("F1Score", average="micro")
+    """The F1 score over all decisions; 0 where neither side names a class."""
 
     def of_counts(self, sums: Tensor) -> Tensor:
         """[..., 2C] -> [...]"""
@@ -125,63 +125,88 @@ class MicroF1(F1):
 
 @METRICS.register("auroc")
 class AUROC(Classification):
-    """The area under the ROC curve, one class against the rest, averaged over classes."""
+    """The area under the ROC curve of each class against the rest, averaged over classes.
+
+    Classes that all examples have, or none, have no curve and do not count; without any other it
+    is NaN. The area is the share of pairs (own, other) in which the own example has the larger
+    probability, where equals count half (Hanley and McNeil, Radiology, 1982).
+    """
+
+    reads = "logits"
 
     def __init__(self, num_classes: int, task: Task) -> None:
         super().__init__(num_classes, task)
-        self.metric = self._make("AUROC", average="macro")
+        self._parts: list[tuple[Tensor, Tensor]] = []
+
+    def update(self, logits: Tensor, labels: Tensor) -> None:
+        """[B, C], labels as in `Batch`"""
+        self._parts.append((log_odds(self.task, logits), self._right(labels)))
+
+    def compute(self) -> float:
+        if not self._parts:
+            return math.nan
+        scores, right = (torch.cat(part) for part in zip(*self._parts, strict=True))
+        areas = [
+            area_under_roc(s.contiguous(), own) for s, own in zip(scores.T, right.T, strict=True)
+        ]
+        return float(torch.stack(areas).nanmean())
+
+    def undefined(self, labels: Tensor) -> str:
+        """Why these labels give no area; empty if they do."""
+        right = self._right(labels)
+        if (right.any(0) & ~right.all(0)).any():
+            return ""
+        return f"each class is that of all or of none of its {len(labels):,} examples"
 
 
 @METRICS.register("calibration_error")
-class CalibrationError(Classification):
-    """Expected calibration error of the top answer (Guo et al., ICML 2017, equation 3)."""
+class CalibrationError(Classification, Counted):
+    """Expected calibration error of the top answer (Guo et al., ICML 2017, equation 3).
+
+    Bins are open below and closed above, so that a confidence of 1 is in the last.
+    """
 
     task_kinds = frozenset({"single_label"})
     higher_is_better = False
 
     def __init__(
-        self,
-        num_classes: int,
-        task: Task,
-        *,
-        bins: PositiveInt = 15,
-        norm: Literal["l1", "l2", "max"] = "l1",
+        self, num_classes: int, task: Task, *, bins: PositiveInt = 15, norm: Norm = "l1"
     ) -> None:
         super().__init__(num_classes, task)
-        self.metric = self._make("CalibrationError", n_bins=bins, norm=norm)
+        self.bins, self.norm = bins, norm
+
+    def counts(self, probabilities: Tensor, labels: Tensor) -> Tensor:
+        """[B, C], [B] -> [B, 3 · bins]: for its bin 1, the confidence, and 1 if it is right"""
+        confidence, answer = probabilities.max(-1)
+        each = torch.stack([torch.ones_like(confidence), confidence, answer == labels], -1)
+        held = confidence_bin(confidence, self.bins).unsqueeze(-1) == torch.arange(self.bins)
+        return (each.double().unsqueeze(-1) * held.unsqueeze(-2)).flatten(-2)
+
+    def of_counts(self, sums: Tensor) -> Tensor:
+        """[..., 3 · bins] -> [...]"""
+        return calibration_gap(sums.unflatten(-1, (3, self.bins)), self.norm)
 
 
 @METRICS.register("vqa_accuracy")
-class VQAAccuracy:
-    """The soft target of the answer with the highest probability, averaged over examples.
+class VQAAccuracy(Counted):
+    """The soft target of the answer with the largest logit, averaged over examples.
 
     Antol et al., ICCV 2015, section 3, with the annotators' agreement already in the targets.
     """
 
     task_kinds = frozenset({"soft_target"})
     higher_is_better = True
+    reads = "logits"
 
-    def __init__(self) -> None:
-        from torchmetrics import MeanMetric
-
-        self.metric = MeanMetric()
-
-    def update(self, probabilities: Tensor, labels: Tensor) -> None:
-        """[B, C], [B, C]"""
-        self.metric.update(self.counts(probabilities, labels)[:, 0])
-
-    def counts(self, probabilities: Tensor, labels: Tensor) -> Tensor:
+    def counts(self, logits: Tensor, labels: Tensor) -> Tensor:
         """[B, C], [B, C] -> [B, 2]: the answer's target, 1"""
-        best = probabilities.argmax(-1, keepdim=True)
+        best = logits.argmax(-1, keepdim=True)
         targets = labels.gather(-1, best).squeeze(-1)
         return torch.stack([targets, torch.ones_like(targets)], -1)
 
     def of_counts(self, sums: Tensor) -> Tensor:
         """[..., 2] -> [...]"""
         return sums[..., 0] / sums[..., 1]
-
-    def compute(self) -> float:
-        return float(self.metric.compute())
 
 
 class Regression:
@@ -223,8 +248,8 @@ class RMSE(Regression):
 class R2(Regression):
     """The coefficient of determination R² = 1 − Σ(y − ŷ)² / Σ(y − mean y)², averaged over targets.
 
-    1 is right, 0 is as good as the labels' own mean; NaN for a single example. A target that never
-    varies counts 1 where it is met and 0 where not.
+    1 is right, 0 is as good as the labels' own mean; undefined for a single example. A target that
+    never varies counts 1 where it is met and 0 where not.
     """
 
     higher_is_better = True
@@ -240,9 +265,13 @@ class R2(Regression):
         from torchmetrics.functional import r2_score
 
         values, labels = (torch.cat(part) for part in zip(*self._parts, strict=True))
-        if len(labels) < 2:
-            return float("nan")
+        if self.undefined(labels):
+            return math.nan
         # In units of the labels' own spread, since r2_score takes sums below 1e-4 for zero
         mean, spread = labels.mean(0), labels.std(0)
         spread = torch.where(spread > 0, spread, 1.0)
         return float(r2_score((values - mean) / spread, (labels - mean) / spread))
+
+    def undefined(self, labels: Tensor) -> str:
+        """Why these labels give no coefficient; empty if they do."""
+        return "" if len(labels) > 1 else "a single example does not vary"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 Rows = Sequence[Sequence[str]]
+UNDEFINED = "undefined"  # a metric for the labels that there are
 
 
 def print_table(title: str, header: Sequence[str], rows: Rows) -> None:
@@ -69,7 +71,10 @@ def big(number: float) -> str:
 
 
 def figure(number: float) -> str:
-    """Three decimals; three digits of what they would not show, such as small units' errors."""
+    """Three decimals; three digits of what they would not show, such as small units' errors; a word
+    for NaN."""
+    if math.isnan(number):
+        return UNDEFINED
     tiny = 0 < abs(number) < 0.001
     return f"{number:.3g}" if tiny else f"{number:.3f}"
 
@@ -92,7 +97,7 @@ def print_run(results: Mapping[str, Any]) -> None:
         print(f"teacher: {line}")
     for tried in results.get("search", []):
         parameters = {k: v for k, v in tried.items() if k not in ("metric", "value")}
-        found = f"{tried['metric']} {tried['value']:.3f} on val"
+        found = f"{tried['metric']} {figure(tried['value'])} on val"
         print(f"searched: {candidate_line(parameters)}: {found}")
     print(f"run folder: {results['run_dir']}")
 
@@ -105,7 +110,7 @@ def candidate_line(parameters: Mapping[str, Any]) -> str:
 def spread(values: Sequence[float]) -> str:
     """mean ± sd (n − 1) of several seeds, or the one value."""
     mean = sum(values) / len(values)
-    if len(values) == 1:
+    if len(values) == 1 or math.isnan(mean):
         return figure(mean)
     deviation = (sum((v - mean) ** 2 for v in values) / (len(values) - 1)) ** 0.5
     return f"{figure(mean)} ± {figure(deviation)}"
@@ -174,7 +179,7 @@ def verdict(d: Mapping[str, Any], seeds: int) -> str:
 def signed(*numbers: float) -> list[str]:
     """Differences, all in one form that shows the largest."""
     digits = "+.3g" if 0 < max(map(abs, numbers)) < 0.001 else "+.3f"
-    return [f"{number:{digits}}" for number in numbers]
+    return [UNDEFINED if math.isnan(n) else f"{n:{digits}}" for n in numbers]
 
 
 def _difference_cells(d: Mapping[str, Any], seeds: int) -> list[str]:

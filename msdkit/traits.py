@@ -43,6 +43,12 @@ batch_coupled = Trait[bool](
 needs = Trait[Iterable[str]](
     "needs", "loss masking", (), "features that a loss reads; what a masking needs of the model"
 )
+reads = Trait[bool | str](
+    "reads",
+    "masking metric",
+    True,
+    "a masking looks at what it hides; a metric reads `logits`, else probabilities",
+)
 
 # Data sets
 
@@ -154,7 +160,6 @@ candidates = Trait[Callable[[], Sequence[Parameters]] | None](
 # Maskings
 
 deterministic = Trait[bool]("deterministic", "masking", True, "equal inputs give equal outputs")
-reads = Trait[bool]("reads", "masking", True, "it looks at what it hides")
 observes = Trait[bool]("observes", "masking", False, "it gathers statistics of what is visible")
 hides_alone = Trait[bool](
     "hides_alone", "masking", True, "it can hide from a batch of one, as modality dropout asks"
@@ -167,7 +172,10 @@ setup = Trait[Callable[..., None] | None](
 
 higher_is_better = Trait[bool]("higher_is_better", "metric", True, "larger values are better")
 counts = Trait[Callable[..., Any] | None](
-    "counts", "metric", None, "`(probabilities, labels)`: [B, K], whose sums `of_counts` reads"
+    "counts", "metric", None, "`(answers, labels)`: [B, K], whose sums `of_counts` reads"
+)
+undefined = Trait[Callable[..., str] | None](
+    "undefined", "metric", None, "`(labels)`: why these leave it undefined; empty: they do not"
 )
 
 TRAITS = [trait for trait in list(vars().values()) if isinstance(trait, Trait)]
@@ -176,6 +184,11 @@ TRAITS = [trait for trait in list(vars().values()) if isinstance(trait, Trait)]
 def of_kind(kind: str) -> frozenset[str]:
     """The names of what a plugin of this kind may say."""
     return frozenset(trait.name for trait in TRAITS if kind in trait.kinds.split())
+
+
+def reads_logits(metric: object) -> bool:
+    """Whether a metric is given logits; else probabilities."""
+    return reads(metric) == "logits"
 
 
 def learns(weighting: object) -> bool:

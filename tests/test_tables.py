@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
 from report_subject import finished
 
 from msdkit.studies.summary import summarise
-from msdkit.tables import figure, spread, study_tables
+from msdkit.tables import figure, signed, spread, study_tables
 
 
 def test_numbers_correlate_with_the_teachers(tmp_path: Path) -> None:
@@ -26,3 +27,8 @@ def test_figures_show_what_three_decimals_hide() -> None:
 def test_spread() -> None:
     assert spread([0.5]) == "0.500"
     assert spread([0.4, 0.6]) == f"0.500 ± {2**0.5 / 10:.3f}"  # n - 1
+
+
+def test_what_is_undefined_is_said_in_a_word() -> None:
+    assert figure(math.nan) == spread([math.nan]) == spread([0.5, math.nan]) == "undefined"
+    assert signed(0.25, math.nan) == ["+0.250", "undefined"]

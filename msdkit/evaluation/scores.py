@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -9,10 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from msdkit import parallel
+from msdkit import parallel, traits
 from msdkit.data.labels import Labels, labels_at
 from msdkit.data.raw import RawSplit
 from msdkit.data.split import Split
+from msdkit.errors import ConfigError, TrainingError
 from msdkit.functional import probabilities
 from msdkit.progress import bar
 from msdkit.registry import METRICS
@@ -58,21 +60,76 @@ def predict(
 def score(
     logits: Mapping[str, Tensor], labels: Labels, metrics: Sequence[Any], task: Task
 ) -> Scores:
-    """Each metric of each view; `metrics` are names or nodes of METRICS."""
+    """Each metric of each view; `metrics` are names or nodes of METRICS. NaN where one is
+    undefined, as all are without examples; TrainingError where an answer is not a number."""
+    check_answers(logits)
     return {view: _score_view(x, labels, metrics, task) for view, x in logits.items()}
+
+
+def score_split(
+    logits: Mapping[str, Tensor], split: Split, metrics: Sequence[Any], task: Task
+) -> Scores:
+    """As `score`, none without labels; an error names the example."""
+    check_answers(logits, split.ids, split.inputs.raw.split)
+    return {} if split.labels is None else score(logits, split.labels, metrics, task)
 
 
 def _score_view(
     logits: Tensor, labels: Labels, metrics: Sequence[Any], task: Task
 ) -> dict[str, float]:
+    if not len(logits):
+        return {metric_name(node): math.nan for node in metrics}
     context = {"num_classes": logits.shape[1], "task": task}
     built = {metric_name(node): _alone(METRICS.build(node, **context)) for node in metrics}
     for start in range(0, len(logits), CHUNK):
         part = slice(start, start + CHUNK)
-        shares, right = probabilities(task, logits[part]), labels[part]
+        right, shares = labels[part], read_shares(logits[part], task)
         for metric in built.values():
-            metric.update(shares, right)
+            metric.update(logits[part] if traits.reads_logits(metric) else shares, right)
     return {name: metric.compute() for name, metric in built.items()}
+
+
+def read_shares(logits: Tensor, task: Task) -> Tensor:
+    """[N, C] -> [N, C], what metrics read: probabilities, or regression's numbers as they are.
+
+    In float64, where sure answers still differ, and never beyond 0 and 1, which some libraries
+    would take for logits.
+    """
+    if task == "regression":
+        return logits
+    return probabilities(task, logits.double()).clamp(0, 1)
+
+
+def check_metric(
+    name: str, metrics: Sequence[Any], labels: Labels, num_classes: int, task: Task
+) -> None:
+    """ConfigError where val's labels leave the metric undefined that chooses the best model.
+
+    name: that metric's; metrics: names or nodes, with its node where it has one.
+    """
+    node = next((node for node in metrics if metric_name(node) == name), name)
+    undefined = traits.undefined(METRICS.build(node, num_classes=num_classes, task=task))
+    if undefined is not None and (why := undefined(labels[:])):
+        raise ConfigError(
+            f"evaluate.metric: '{name}' chooses the best checkpoint and is undefined on val: "
+            f"{why}; choose another metric, or another val split"
+        )
+
+
+def check_answers(
+    logits: Mapping[str, Tensor], ids: Sequence[str] | None = None, split: str = ""
+) -> None:
+    """TrainingError that names an example whose answer `[C]` has a NaN or an infinity, but that
+    some classes may have minus infinity and are never answered. ids: else rows from 0 are named."""
+    for view, rows in logits.items():
+        largest = rows.amax(-1)  # NaN where one is
+        wrong = (~largest.isfinite()).nonzero().flatten().tolist()
+        if wrong:
+            example = f"row {wrong[0]}" if ids is None else f"'{ids[wrong[0]]}' of {split}"
+            raise TrainingError(
+                f"view '{view}': the answer to {example} is {largest[wrong[0]]}, as is that to "
+                f"{len(wrong):,} of {len(rows):,} examples; expected finite numbers"
+            )
 
 
 def _alone(metric: Any) -> Any:
@@ -113,7 +170,9 @@ def agreement(student: Tensor, teacher: Tensor, task: Task) -> float:
     """[N, C], [N, C] -> the share of answers (of decisions, for several labels) that are equal.
 
     Regression: the Pearson correlation of each target, averaged; 0 where one side never varies.
+    NaN without examples; TrainingError where an answer is not a number.
     """
+    check_answers({"student": student, "teacher": teacher})
     if task == "regression":
         return _correlation(student, teacher)
     if task == "multi_label":

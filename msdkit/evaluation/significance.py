@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
@@ -49,43 +50,45 @@ class Sums:
 class Anew:
     """Answers under a metric that must be computed anew each time, such as an area under a curve.
 
-    build makes the metric; shares are `[N, C]`.
+    build makes the metric; answers are `[N, C]`. A metric of classes is that of those which the
+    drawn examples define.
     """
 
     times = 400
 
-    def __init__(self, build: Any, shares: Tensor, labels: Tensor) -> None:
-        self.build, self.shares, self.labels, self.count = build, shares, labels, len(shares)
+    def __init__(self, build: Any, answers: Tensor, labels: Tensor) -> None:
+        self.build, self.answers, self.labels, self.count = build, answers, labels, len(answers)
 
-    def _value(self, shares: Tensor, labels: Tensor) -> float:
+    def _value(self, answers: Tensor, labels: Tensor) -> float:
         metric = self.build()
-        metric.update(shares, labels)
+        metric.update(answers, labels)
         return metric.compute()
 
     def weighted(self, weights: Tensor) -> Tensor:
         all_rows = torch.arange(self.count)
         rows = [all_rows.repeat_interleave(times) for times in weights]
-        return torch.tensor([self._value(self.shares[r], self.labels[r]) for r in rows])
+        return torch.tensor([self._value(self.answers[r], self.labels[r]) for r in rows])
 
     def mixed(self, other: Anew, swap: Tensor) -> Tensor:
-        mixes = (torch.where(s.unsqueeze(-1), other.shares, self.shares) for s in swap)
+        mixes = (torch.where(s.unsqueeze(-1), other.answers, self.answers) for s in swap)
         return torch.tensor([self._value(mix, self.labels) for mix in mixes])
 
 
-def metric_sums(node: Any, shares: Tensor, labels: Tensor, task: Task) -> MetricSums:
-    """A metric's node, probabilities (or values) `[N, C]` and labels."""
+def metric_sums(node: Any, answers: Tensor, labels: Tensor, task: Task) -> MetricSums:
+    """A metric's node, what it reads of the answers `[N, C]`, and labels."""
 
     def build() -> Any:
-        return METRICS.build(node, num_classes=shares.shape[1], task=task)
+        return METRICS.build(node, num_classes=answers.shape[1], task=task)
 
     metric = build()
     if counts := traits.counts(metric):
-        return Sums(metric, counts(shares, labels))
-    return Anew(build, shares, labels)
+        return Sums(metric, counts(answers, labels))
+    return Anew(build, answers, labels)
 
 
 def resampled(runs: Sequence[MetricSums], seed: int = 0) -> np.ndarray:
-    """[1 + times]: the mean over a method's runs, then that of each resample.
+    """[1 + times]: the mean over a method's runs, then that of each resample; NaN where a metric is
+    undefined for the examples that were drawn, the same ones for every method.
 
     Each draws examples, and one run fewer than there are, with replacement: with all n the
     variance over runs would be (n - 1) / n of what it should be (Rao and Wu, Journal of the
@@ -103,9 +106,12 @@ def resampled(runs: Sequence[MetricSums], seed: int = 0) -> np.ndarray:
 
 def interval(difference: np.ndarray) -> tuple[float, float]:
     """The percentile interval (Efron and Tibshirani, 1993, chapter 13) of resampled differences,
-    of which the first is none."""
-    tail = (100 - LEVEL) / 2
-    low, high = np.percentile(difference[1:], [tail, 100 - tail])
+    of which the first is none; of those that are defined, NaN without any."""
+    tail, drawn = (100 - LEVEL) / 2, difference[1:]
+    defined = drawn[~np.isnan(drawn)]
+    if np.isnan(difference[0]) or not defined.size:
+        return math.nan, math.nan
+    low, high = np.percentile(defined, [tail, 100 - tail])
     return float(low), float(high)
 
 

@@ -12,14 +12,14 @@ from msdkit import traits
 from msdkit.config.schema import TERM
 from msdkit.distillation.views import distilled_views
 from msdkit.evaluation.scores import Scores, metric_name, score
-from msdkit.functional import divergence, probabilities
+from msdkit.functional import calibration_gap, confidence_bin, divergence, probabilities
 from msdkit.registry import METRICS
 from msdkit.report.subject import TEACHER, Method, Run, Subject
 from msdkit.runs.predictions import Logits
 from msdkit.types import MULTIMODAL, Task
 
 BINS = 20  # of densities
-CONFIDENCES = 10  # bins of confidence
+CONFIDENCES, ERROR_BINS = 10, 15  # bins of confidence, drawn and for its error
 CONFUSED = 15  # classes that a confusion matrix shows
 Values = dict[str, list[float]]  # {model: value of each seed}
 
@@ -136,34 +136,27 @@ def confidences(task: Task, logits: Tensor, labels: Tensor) -> tuple[Tensor, Ten
 
 def reliability(confidence: Tensor, right: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """(mean confidence, share that is right) of each bin of confidence that is not empty."""
-    places = (confidence * CONFIDENCES).long().clamp(max=CONFIDENCES - 1)
-    counts = torch.bincount(places, minlength=CONFIDENCES)
-    held = counts > 0
-    sums = [
-        torch.bincount(places, weights=x.double(), minlength=CONFIDENCES)
-        for x in (confidence, right)
-    ]
-    x, y = ((s[held] / counts[held]).numpy() for s in sums)
-    return x, y
+    sums = _bin_sums(confidence, right, CONFIDENCES)
+    count, x, y = sums[:, sums[0] > 0].numpy()
+    return x / count, y / count
+
+
+def _bin_sums(confidence: Tensor, right: Tensor, bins: int) -> Tensor:
+    """[N], [N] -> [3, bins]: examples, confidences and right answers of each bin"""
+    places, ones = confidence_bin(confidence, bins), torch.ones_like(confidence)
+    parts = (ones, confidence, right)
+    return torch.stack([torch.bincount(places, x.double(), bins) for x in parts])
 
 
 def calibration_error(task: Task, logits: Tensor, labels: Tensor) -> float:
     """The expected calibration error over 15 bins (Guo et al., ICML 2017, equation 3)."""
-    from torchmetrics.functional import classification
-
-    shares = probabilities(task, logits)
-    if task == "multi_label":
-        flat = shares.reshape(-1), labels.reshape(-1).int()
-        return float(classification.binary_calibration_error(*flat))
-    return float(classification.multiclass_calibration_error(shares, labels, shares.shape[1]))
+    return float(calibration_gap(_bin_sums(*confidences(task, logits, labels), ERROR_BINS)))
 
 
 def confusion(answers: Sequence[Tensor], labels: Tensor, count: int) -> np.ndarray:
     """[C, C]: examples of class i that were answered j, over all seeds."""
-    from torchmetrics.functional.classification import multiclass_confusion_matrix
-
-    found = [multiclass_confusion_matrix(x.argmax(-1), labels, count) for x in answers]
-    return torch.stack(found).sum(0).numpy()
+    cells = torch.cat([labels * count + x.argmax(-1) for x in answers])
+    return torch.bincount(cells, minlength=count**2).reshape(count, count).numpy()
 
 
 def most_confused(table: np.ndarray) -> list[int]:

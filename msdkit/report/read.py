@@ -11,6 +11,7 @@ from typing import Any
 from msdkit.config.declarations import declared
 from msdkit.errors import ConfigError, DataError
 from msdkit.evaluation.scores import metric_name
+from msdkit.io.structs import with_nan
 from msdkit.registry import load_entry_points, load_plugins
 from msdkit.report.enrich import with_data
 from msdkit.report.subject import TEACHER, Method, Run, Subject
@@ -62,7 +63,7 @@ def read(folders: Sequence[str | Path], *, tiny: bool = False) -> list[Subject]:
 
 
 def _study(folder: Path, name: str = "") -> Source:
-    study = _json(folder / SUMMARY)
+    study = with_nan(_json(folder / SUMMARY))
     if any("established" not in row for row in study["differences"]):
         raise DataError(f"{folder / SUMMARY}: its differences lack `established`; {BEGUN_EARLIER}")
     found = {
@@ -171,6 +172,6 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        return [with_nan(json.loads(line)) for line in path.read_text("utf-8").splitlines()]
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read: {error}") from error

@@ -16,8 +16,9 @@ from msdkit import parallel, traits
 from msdkit.data.raw import RawSplit
 from msdkit.errors import ConfigError, DataError, listing
 from msdkit.evaluation.cost import FLOP_EXAMPLES, SPEED_EXAMPLES, cost, together
-from msdkit.evaluation.scores import Scores, agreement, score, slice_scores
+from msdkit.evaluation.scores import Scores, agreement, check_answers, score, slice_scores
 from msdkit.io.files import write_text
+from msdkit.io.structs import json_text
 from msdkit.parallel import from_main
 from msdkit.progress import bar
 from msdkit.runs.experiment import Experiment
@@ -165,12 +166,12 @@ def _write_evaluation(
 ) -> None:
     folder = experiment.folder
     _write_answers(experiment, f"predictions-{split}.jsonl", split, logits)
-    write_text(folder / f"evaluation-{split}.json", json.dumps(scores, indent=1))
+    write_text(folder / f"evaluation-{split}.json", json_text(scores, indent=1))
     models, raw = {"student": logits}, experiment.raw(split)
     slices = slice_scores(raw, models, experiment.metrics, experiment.task)
     slices_file(folder, split).unlink(missing_ok=True)  # of another version of the data set
     if slices:
-        write_text(slices_file(folder, split), json.dumps(slices, indent=1))
+        write_text(slices_file(folder, split), json_text(slices, indent=1))
 
 
 def predict_file(folder: Path, file: Path, views: list[str] | None = None) -> list[str]:
@@ -185,8 +186,9 @@ def predict_file(folder: Path, file: Path, views: list[str] | None = None) -> li
     with bar(len(examples), "predict", "ex") as advance:
         for start in range(0, len(examples), PREDICT_BATCH):
             part = examples[start : start + PREDICT_BATCH]
-            logits = saved.logits([e.raw for e in part], views)
-            rows = PredictionRows([e.id for e in part], logits, saved.task, saved.label_names)
+            logits, ids = saved.logits([e.raw for e in part], views), [e.id for e in part]
+            check_answers(logits, ids, str(file))
+            rows = PredictionRows(ids, logits, saved.task, saved.label_names)
             lines += [rows.row(i).line() for i in range(len(rows))]
             advance(len(part))
     return lines

@@ -17,7 +17,14 @@ from msdkit.data.inputs import ModelInputs
 from msdkit.data.raw import RawSplit
 from msdkit.data.split import Split, carve
 from msdkit.distillation.distiller import Distiller
-from msdkit.evaluation.scores import Scores, metric_name, predict, score
+from msdkit.evaluation.scores import (
+    Scores,
+    check_answers,
+    check_metric,
+    metric_name,
+    predict,
+    score_split,
+)
 from msdkit.io.cache import cache_dir
 from msdkit.parallel import from_main
 from msdkit.registry import DATASETS, METRICS, WEIGHTINGS
@@ -203,11 +210,14 @@ class Experiment:
     def prepare(self) -> None:
         """Read all that the evaluation needs, so that nothing is found amiss after training."""
         teachers_training(self.config, self.tiny)
+        if not self.tiny and (labels := self.raw("val").labels) is not None:
+            check_metric(self.metric, self.metrics, labels, len(self.label_names), self.task)
         for name in self.evaluated:
             self.split(name)
             _ = self.raw(name).slices
             if self.teachers is not None and self.compares_with_teacher:
-                self.teachers.answers(name, self.views)
+                answers = self.teacher_logits(name, self.views)
+                check_answers(answers, self.raw(name).ids, f"{name}, from the teacher,")
 
     def trainer(self, on_evaluate: OnEvaluate | None = None) -> Trainer:
         """The training loop over this experiment."""
@@ -241,10 +251,7 @@ class Experiment:
             device=self.accelerator.device,
             what=f"evaluate {split.inputs.raw.split}",
         )
-        if split.labels is None:
-            return logits, {}
-        labels = split.labels
-        return logits, from_main(lambda: score(logits, labels, self.metrics, self.task))
+        return logits, from_main(lambda: score_split(logits, split, self.metrics, self.task))
 
 
 def _key(*deciding: Any) -> str:

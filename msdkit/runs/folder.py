@@ -14,6 +14,7 @@ from msdkit.config.files import load_raw
 from msdkit.config.schema import ExperimentConfig
 from msdkit.config.validation import validate
 from msdkit.errors import DataError
+from msdkit.io.structs import with_nan
 
 CONFIG, ENVIRONMENT, RESULTS = "config.yaml", "environment.json", "results.json"
 INPUTS = "inputs.json"  # fingerprints of the data and the teacher
@@ -46,7 +47,7 @@ def slices_file(folder: Path, split: str) -> Path:
 def read_slices(folder: Path, split: str) -> dict[str, Any]:
     """{slice: {"count", "student"}}; empty where the data set reports none apart."""
     path = slices_file(folder, split)
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return with_nan(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
 
 
 def read_config(folder: Path) -> ExperimentConfig:

@@ -26,7 +26,9 @@ from msdkit.types import MULTIMODAL, Task
 
 Logits: TypeAlias = Mapping[str, Tensor]  # {view: [N, C]}
 Shares: TypeAlias = dict[str, list[float]]  # {view: a number for each class}
-ROUNDED = 5e-7  # predictions have six decimals: a written 0 may be as large as this
+DIGITS, FINEST = 6, 1e-17  # of a written probability; what is smaller has fewer digits
+ROUNDED = 5e-7  # older predictions had six decimals: a written 0 may be as large as this
+LEAST, MOST = np.finfo(np.float64).tiny, 1 - np.finfo(np.float64).epsneg  # between 0 and 1
 
 
 class Row(msgspec.Struct):
@@ -71,11 +73,7 @@ class PredictionRows(Sequence[dict[str, Any]]):
         """That of one example, without its label."""
         logits = {view: values[i : i + 1] for view, values in self.logits.items()}
         first = logits.get(MULTIMODAL, next(iter(logits.values())))
-        figure = _short if self.task == "regression" else _rounded
-        shares = {
-            view: [figure(p) for p in probabilities(self.task, values)[0].tolist()]
-            for view, values in logits.items()
-        }
+        shares = {view: _written(self.task, values[0]) for view, values in logits.items()}
         prediction = class_names(first, self.task, self.names)[0]
         return Row(self.ids[i], prediction, **{_shares_key(self.task): shares})
 
@@ -160,6 +158,15 @@ def read_predictions(folder: Path, task: Task, names: list[str]) -> Predictions:
     return Predictions(task, names, [row.id for row in rows], labels, tensors)
 
 
+def logits_of(shares: Tensor, task: Task) -> Tensor:
+    """[N, C] -> [N, C]: logits in the order of the written probabilities; of those that are written
+    as 0, or for several labels as 1, the order is not known: they are equal."""
+    if task == "regression":
+        return shares
+    p = shares.clamp(LEAST, MOST)
+    return p.log() if task == "single_label" else p.log() - torch.log1p(-p)
+
+
 def _rows(path: Path) -> list[Row]:
     decoder = msgspec.json.Decoder(Row)
     try:
@@ -188,15 +195,26 @@ def _shares_key(task: Task) -> str:
 
 
 def _logits(shares: Tensor, task: Task) -> Tensor:
-    """[N, C] -> [N, C]"""
+    """[N, C] -> [N, C]: what gives these probabilities again, none surer than old files can say."""
+    return logits_of(shares if task == "regression" else shares.clamp(ROUNDED, 1 - ROUNDED), task)
+
+
+def _written(task: Task, logits: Tensor) -> list[float]:
+    """[C] -> the probabilities or values that stand in the file"""
+    shares = probabilities(task, logits.detach().cpu().double())
     if task == "regression":
-        return shares
-    p = shares.clamp(ROUNDED, 1 - ROUNDED)
-    return p.log() if task == "single_label" else p.logit()
+        return [_short(number) for number in shares.tolist()]
+    return _rounded(shares, task)
 
 
-def _rounded(share: float) -> float:
-    return round(share, 6)
+def _rounded(shares: Tensor, task: Task) -> list[float]:
+    """float64 [C]: six digits of a probability, or of what it lacks to 1 if that is less, so that
+    sure answers and rare classes keep their ranks; of soft targets' thousands of answers, which
+    are ranked within an example, small ones have six decimals."""
+    p = shares.numpy()
+    rest = 1 - p if task == "soft_target" else np.minimum(p, 1 - p)
+    scale = 10.0 ** (DIGITS - 1 - np.floor(np.log10(rest.clip(FINEST))))
+    return (np.rint(p * scale) / scale).tolist()
 
 
 def _short(number: float) -> float:

@@ -11,7 +11,7 @@ import msgspec
 from msdkit.errors import DataError
 from msdkit.evaluation.scores import Scores
 from msdkit.io.files import write_text
-from msdkit.io.structs import plain
+from msdkit.io.structs import json_text, with_nan
 from msdkit.runs.folder import RESULTS
 from msdkit.types import Task
 
@@ -80,13 +80,19 @@ class Results(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 def write_results(folder: Path, results: Results) -> None:
     """Write `results.json`, by which a run is finished."""
-    write_text(folder / RESULTS, json.dumps(plain(results), indent=1))
+    write_text(folder / RESULTS, json_text(results, indent=1))
 
 
 def read_results(folder: Path) -> Results:
-    """`results.json` of a finished run; DataError when there is none."""
-    try:  # not by msgspec: a metric may be NaN, which is no JSON to it
+    """`results.json` of a finished run, its scores NaN where undefined; DataError when there is
+    none."""
+    try:  # not by msgspec: older files may have NaN, which is no JSON to it
         values = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
-        return msgspec.convert(values, Results)
+        if isinstance(values, dict) and "splits" in values:
+            values["splits"] = with_nan(values["splits"])
+        results = msgspec.convert(values, Results)
     except (OSError, ValueError, msgspec.ValidationError) as error:
         raise DataError(f"{folder} holds no finished run ({error})") from error
+    for tried in results.search:
+        tried["value"] = with_nan(tried.get("value"))
+    return results

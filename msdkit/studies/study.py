@@ -14,6 +14,7 @@ from msdkit import parallel
 from msdkit.config.schema import ExperimentConfig
 from msdkit.errors import ConfigError
 from msdkit.io.files import write_text
+from msdkit.io.structs import json_text
 from msdkit.runs.evaluate import RunCache
 from msdkit.runs.results import Results
 from msdkit.runs.runner import finished
@@ -140,7 +141,7 @@ def _list(path: Path, names: Sequence[str]) -> None:
 def _write(study: Mapping[str, Any], out: Path) -> None:
     """The study as JSON, CSV (one line per table row) and Markdown."""
     tables = study_tables(study)
-    write_text(out / SUMMARY, json.dumps(study, indent=1))
+    write_text(out / SUMMARY, json_text(study, indent=1))
     text = "\n".join(f"### {title}\n\n{markdown(head, rows)}" for title, head, rows in tables)
     text += "".join(f"\nTeacher: {line}.\n" for line in study["teachers"])
     write_text(out / "compare.md", text)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from msdkit import traits
 from msdkit.errors import ConfigError, DataError
 from msdkit.evaluation.scores import metric_name
 from msdkit.evaluation.significance import (
@@ -17,9 +18,10 @@ from msdkit.evaluation.significance import (
     permuted,
     resampled,
 )
-from msdkit.io.structs import plain
+from msdkit.io.structs import plain, with_nan
 from msdkit.progress import track
-from msdkit.runs.predictions import Predictions, read_predictions
+from msdkit.registry import METRICS
+from msdkit.runs.predictions import Predictions, logits_of, read_predictions
 from msdkit.runs.results import Results, SplitResults
 from msdkit.types import MULTIMODAL
 
@@ -31,7 +33,7 @@ SUMMARY, MATRIX = "compare.json", "study.json"  # of a data set, of several
 
 def read_matrix(folder: Path) -> dict[str, dict[str, Any]]:
     """{data set: its study} of a matrix's folder; DataError when one is missing or damaged."""
-    return {n: _read(folder / n / SUMMARY) for n in _read(folder / MATRIX)["datasets"]}
+    return {n: with_nan(_read(folder / n / SUMMARY)) for n in _read(folder / MATRIX)["datasets"]}
 
 
 def _read(path: Path) -> Any:
@@ -164,5 +166,9 @@ def _sums(result: Results, answers: Predictions, asked: Sequence[Asked]) -> dict
     """What a run answered, for each metric of a view."""
     assert answers.labels is not None
     nodes = {metric_name(node): node for node in [result.metric, *result.metrics]}
-    shares = {view: answers.shares[view].float() for view in {v for v, _ in asked}}
-    return {(v, m): metric_sums(nodes[m], shares[v], answers.labels, result.task) for v, m in asked}
+    sums = {}
+    for view, name in asked:
+        shares, by_logits = answers.shares[view], traits.reads_logits(METRICS.get(name))
+        read = logits_of(shares, result.task) if by_logits else shares
+        sums[view, name] = metric_sums(nodes[name], read, answers.labels, result.task)
+    return sums

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from msdkit import parallel
 from msdkit.io.files import write_text
+from msdkit.io.structs import json_text
 from msdkit.types import StepOutput
 
 COMMON = frozenset({"steps", "seconds", "lr", "grad_norm"})  # equal in all processes
@@ -31,7 +32,7 @@ class MetricsLog:
         if not parallel.is_main():
             return
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(values) + "\n")
+            file.write(json_text(values) + "\n")
         if self.track is not None:
             step, split = values.pop("step"), values.pop("split")
             self.track({f"{split}/{key}": value for key, value in values.items()}, step=step)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ import toy
 from msdkit.data.inputs import ModelInputs
 from msdkit.data.raw import RawSplit
 from msdkit.data.split import Split
-from msdkit.evaluation.scores import agreement, predict, score
+from msdkit.errors import TrainingError
+from msdkit.evaluation.scores import agreement, check_answers, predict, score
 from msdkit.runs.saved_model import load
 from msdkit.types import default_views
 
@@ -65,3 +67,30 @@ def test_agreement_on_numbers_is_a_correlation() -> None:
     assert agreement(mine, theirs, "regression") == pytest.approx((0.5 - 1) / 2)
     assert agreement(mine, mine, "regression") == pytest.approx(1)
     assert agreement(torch.ones(3, 1), mine[:, :1], "regression") == 0
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf])
+def test_answers_that_are_no_numbers_are_refused(wrong: float) -> None:
+    logits = LOGITS.clone()
+    logits[1, 2] = wrong
+    with pytest.raises(TrainingError, match=f"view 'text': the answer to row 1 is {wrong}, as is"):
+        score({"text": logits}, torch.tensor([0, 0, 2]), ["accuracy"], "single_label")
+    with pytest.raises(TrainingError, match="to 'y' of val is"):
+        check_answers({"text": logits}, ["x", "y", "z"], "val")
+    for task in ("single_label", "regression"):
+        with pytest.raises(TrainingError, match="view 'teacher'"):
+            agreement(LOGITS, logits, task)
+
+
+def test_a_class_may_be_impossible() -> None:
+    logits = LOGITS.clone()
+    logits[:, 1] = -math.inf
+    found = score({"text": logits}, torch.tensor([0, 0, 2]), ["accuracy", "auroc"], "single_label")
+    assert found == {"text": {"accuracy": 1, "auroc": 1}}
+
+
+def test_without_examples_every_metric_is_undefined() -> None:
+    for task, metrics in (("single_label", ["accuracy", "auroc"]), ("regression", ["rmse", "r2"])):
+        found = score({"text": torch.empty(0, 2)}, torch.empty(0, 2), metrics, task)["text"]
+        assert list(found) == metrics
+        assert all(map(math.isnan, found.values()))

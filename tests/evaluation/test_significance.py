@@ -25,6 +25,7 @@ TASKS = {
     "micro_f1": ("single_label", "multi_label"),
     "macro_f1": ("single_label", "multi_label"),
     "vqa_accuracy": ("soft_target",),
+    "calibration_error": ("single_label",),
 }
 CASES = [(name, task) for name, tasks in TASKS.items() for task in tasks]
 
@@ -121,6 +122,24 @@ def test_a_metric_without_sums_is_computed_anew() -> None:
     metric = METRICS.build("auroc", num_classes=3, task="single_label")
     metric.update(shares[:, :3], labels)
     assert found.weighted(torch.ones(1, 20).long())[0] == pytest.approx(metric.compute())
+
+
+def test_resamples_that_leave_a_metric_undefined_do_not_count() -> None:
+    """One positive of four: a resample lacks it with probability (3/4)^4; all others say 1."""
+    logits = torch.tensor([[0.0, 3.0], [0.0, 2.0], [0.0, 1.0], [0.0, 0.0]])
+    run = metric_sums("auroc", logits, torch.tensor([1, 0, 0, 0]), "single_label")
+    found = resampled([run])
+    assert np.isnan(found).mean() == pytest.approx(0.75**4 + 0.25**4, abs=0.1)
+    assert interval(found) == (1, 1)
+    assert permuted([run], [run]) == 1
+
+
+def test_without_a_defined_value_there_is_no_interval() -> None:
+    none = metric_sums("auroc", torch.randn(4, 2), torch.ones(4).long(), "single_label")
+    found = resampled([none])
+    assert np.isnan(found).all()
+    assert np.isnan(interval(found)).all()
+    assert permuted([none], [none]) == 1
 
 
 def test_holm() -> None:

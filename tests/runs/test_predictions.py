@@ -16,11 +16,12 @@ from msdkit.data.inputs import ModelInputs
 from msdkit.data.raw import RawSplit
 from msdkit.data.split import Split
 from msdkit.errors import DataError
-from msdkit.functional import probabilities
+from msdkit.functional import log_odds, probabilities
 from msdkit.processors.array import Array
 from msdkit.runs.predictions import (
     PredictionRows,
     class_names,
+    logits_of,
     read_predictions,
     readable,
     write_predictions,
@@ -194,3 +195,18 @@ def test_numbers_are_read_as_they_are(tmp_path: Path) -> None:
     expected: Tensor = torch.tensor([[0.1, -2e7, 1e-9]], dtype=torch.float64)
     assert torch.equal(answers.logits["multimodal"], expected)
     assert answers.labels is None
+
+
+@pytest.mark.parametrize("task", ["single_label", "multi_label", "soft_target"])
+def test_written_probabilities_keep_the_order_of_sure_answers(task: Any) -> None:
+    """Logits apart by 2, of which single precision makes probabilities of 1, and of 1e-17."""
+    logits = torch.tensor([[0.0, z] for z in (-36.0, -20.0, 0.0, 20.0, 22.0, 24.0, 26.0, 34.0)])
+    (key, ids) = ("multimodal", [str(i) for i in range(len(logits))])
+    written = [row["probabilities"][key] for row in PredictionRows(ids, {key: logits}, task, "ab")]
+    again = log_odds(task, logits_of(torch.tensor(written, dtype=torch.float64), task))[:, 1]
+    assert again[3:].tolist() == pytest.approx(logits[3:, 1].tolist(), abs=0.05)
+    assert (again[1:] >= again[:-1]).all()
+    if task != "soft_target":  # small ones of thousands have six decimals
+        assert again[:3].tolist() == pytest.approx(logits[:3, 1].tolist(), abs=1e-4)
+    assert json.dumps(written[3][1]) == "0.99999999793885"
+    assert written[2] == [0.5, 0.5]

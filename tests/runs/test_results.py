@@ -76,15 +76,28 @@ def test_numbers_that_are_none_and_types_of_plugins_stand_the_way(tmp_path: Path
     scores: dict[Any, Any] = {
         View("text", ["text"]): {"auroc": math.nan, "accuracy": np.float64(0.25)}
     }
-    results = made(splits={"val": SplitResults(student=scores)}, label_names=[np.str_("a")])
+    search = [{"weights": None, "metric": "auroc", "value": math.nan}]
+    split = SplitResults(student=scores)
+    results = made(splits={"val": split}, label_names=[np.str_("a")], search=search)
     write_results(tmp_path, results)
+    assert "NaN" not in (tmp_path / "results.json").read_text()
     read = read_results(tmp_path)
     assert math.isnan(read.evaluated.student["text"]["auroc"])
+    assert math.isnan(read.search[0].pop("value"))
+    assert read.search == [{"weights": None, "metric": "auroc"}]
     assert read.evaluated.student["text"]["accuracy"] == 0.25
     assert read.label_names == ["a"]
     assert {type(name) for name in plain(results)["splits"]["val"]["student"]} == {str}
     with pytest.raises(TypeError, match=r"complex 1j stands in no file"):
         plain(made(config={"x": 1j}))
+
+
+def test_older_files_say_nan_by_its_name(tmp_path: Path) -> None:
+    scores = {"text": {"auroc": math.nan}}
+    values = plain(made(splits={"val": SplitResults(student=scores)}))
+    results = read_results(written(tmp_path, values))
+    assert "NaN" in (tmp_path / "results.json").read_text()
+    assert math.isnan(results.evaluated.student["text"]["auroc"])
 
 
 @pytest.mark.parametrize(
