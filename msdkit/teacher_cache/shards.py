@@ -122,12 +122,13 @@ class Rows:
         asked = torch.from_numpy(self._of_view(self.shards.plan.entries))[index]
         entries, bounds = asked.reshape(-1).numpy(), self._of_view(self.shards.plan.bounds)
         shards = bounds.searchsorted(entries, side="right") - 1
-        rows, first = entries - bounds[shards], self._first
-        found = np.empty((len(entries), *first.shape[1:]), first.dtype)
+        rows, numbers, first = entries - bounds[shards], shards.tolist(), self._first
+        answers = np.empty((len(entries), *first.shape[1:]), first.dtype)
+        values = {shard: self._values(shard) for shard in set(numbers)}
         # Row by row: a batch is scattered over the shards
-        for place, (shard, row) in enumerate(zip(shards.tolist(), rows.tolist(), strict=True)):
-            found[place] = self._values(shard)[row]
-        return torch.from_numpy(found).float().view(*asked.shape, *first.shape[1:])
+        for place, (shard, row) in enumerate(zip(numbers, rows.tolist(), strict=True)):
+            answers[place] = values[shard][row]
+        return torch.from_numpy(answers).float().view(*asked.shape, *first.shape[1:])
 
     def _of_view(self, table: np.ndarray) -> np.ndarray:
         return table[self.shards.about["views"].index(self.view)]
