@@ -107,7 +107,8 @@ combined = Trait[Callable[[Parameters], dict[str, Any]] | None](
     "combined",
     "model",
     None,
-    "`(node)`: {where: node} of the teachers that it makes one of (`specialists.VIEW`: of a view)",
+    "`(node)`: {where: node} of the teachers that it makes one of (`specialists.VIEW`: of a view); "
+    "under its keys `teachers`, a list, and `specialists` configs may be named by relative paths",
 )
 misfits = Trait[Callable[..., Iterable[tuple[str, str]]] | None](
     "misfits", "model", None, "`(node, modalities, task)`: (path, message) of what does not fit"

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from msdkit import traits
 from msdkit.builtin import BUILTIN
 from msdkit.config.declarations import loss_needs, losses_kind
 from msdkit.groups import documentation
@@ -110,7 +111,7 @@ def yaml_value(value: Any) -> str:
 
 def kinds_of(kind: str, name: str) -> str:
     """The task kinds that a plugin serves."""
-    kinds = getattr(REGISTRIES[kind].get(name), "task_kinds", TASKS)
+    kinds = traits.task_kinds(REGISTRIES[kind].get(name))
     return "all" if set(kinds) == set(TASKS) else ", ".join(k for k in TASKS if k in kinds)
 
 
@@ -120,8 +121,8 @@ def _reads(name: str) -> str:
     if losses_kind(cls) == "task":
         return "logits, label"
     needs = [f"`{need}`" for need in loss_needs({"name": name})]
-    whole = " of all views" if getattr(cls, "scope", "view") == "views" else ""
-    default = " by default" if hasattr(cls, "needs_for") else ""
+    whole = " of all views" if traits.scope(cls) == "views" else ""
+    default = " by default" if traits.needs_for(cls) else ""
     return ", ".join(needs) + default if needs else f"logits{whole}"
 
 
@@ -132,8 +133,8 @@ def _also_reads(name: str) -> str:
     asks = {
         "what `of` reads": issubclass(cls, Wrapper),
         "the teacher on single modalities": own,
-        "the teacher on all training examples": hasattr(cls, "fit"),
-        "held-out training examples": hasattr(cls, "update"),
+        "the teacher on all training examples": bool(traits.fit(cls)),
+        "held-out training examples": traits.learns(cls),
     }
     return ", ".join(what for what, true in asks.items() if true) or "–"
 

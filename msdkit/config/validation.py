@@ -14,6 +14,7 @@ from msdkit.config.checks.sweep import check_sweep
 from msdkit.config.files import RawConfig, load_raw, name_nodes
 from msdkit.config.report import Report, listed
 from msdkit.config.schema import EvaluateConfig, ExperimentConfig, Node, TrainConfig
+from msdkit.config.teachers import teacher_nodes
 from msdkit.errors import ConfigError
 from msdkit.hub.paths import fetched, local
 from msdkit.registry import load_entry_points, load_plugins
@@ -129,12 +130,11 @@ def teacher_lacks(node: Node, tiny: bool = False) -> str:
     return ""
 
 
-def _refuse_circle(config: str | None) -> None:
-    """ConfigError when the teacher's teacher's … config is the config itself."""
-    seen: list[str] = []
-    while config is not None:
-        if config in seen:
-            raise ConfigError(f"{config} is its own teacher; set `teacher: null` there")
-        seen.append(config)
-        teacher = load_raw([config]).values.get("teacher")
-        config = teacher.get("config") if isinstance(teacher, dict) else None
+def _refuse_circle(config: str, above: tuple[str, ...] = ()) -> None:
+    """ConfigError when the teacher's teacher's … config, one of several even, is the config."""
+    if config in above:
+        raise ConfigError(f"{config} is its own teacher; set `teacher: null` there")
+    teacher = load_raw([config]).values.get("teacher")
+    for node in teacher_nodes(teacher if isinstance(teacher, dict) else None).values():
+        if isinstance(node, dict) and isinstance(node.get("config"), str):
+            _refuse_circle(node["config"], (*above, config))

@@ -128,7 +128,7 @@ class Distiller(nn.Module):
         for read in self._read:
             term, values = read.term, self._term(read, students, teachers, batch.labels)
             terms[read.name] = values
-            distill = distill + (term.factor(self.step) if term.ramp else term.weight) * values
+            distill = distill + term.factor(self.step) * values
         given = self._given(batch, teachers, logits, distill) if self.terms else None
         weights = self._weights(given, distill)
         weighed = weights * distill

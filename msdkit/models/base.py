@@ -73,7 +73,8 @@ class Model(nn.Module):
         features: Sequence[str] = (),
     ) -> dict[str, ModelOutput]:
         """{modality: [B, L(, D)]}, V views -> {view name: logits [B, C] and the features}"""
-        read = self.check_call(inputs, views, features)
+        self.check_call(inputs, views, features)
+        read = self.read(views)
         return {
             view.name: self.forward_view(
                 {m: inputs[m] for m in read if m in view.visible}, features
@@ -96,8 +97,8 @@ class Model(nn.Module):
 
     def check_call(
         self, inputs: Mapping[str, Padded], views: Sequence[View], features: Sequence[str]
-    ) -> list[str]:
-        """The modalities to read, after errors for wrong inputs, views and feature names."""
+    ) -> None:
+        """Errors for wrong inputs, views and feature names, before anything is computed."""
         where, modalities = type(self).__name__, self.modalities
         for view in views:
             if not view.visible or not view.visible <= modalities.keys():
@@ -105,7 +106,7 @@ class Model(nn.Module):
                     f"{where}: view '{view}' shows {listing(view.visible)}; "
                     f"the model's modalities: {listing(self.modalities)}"
                 )
-        for name in (read := self.read(views)):
+        for name in self.read(views):
             self._check_input(where, modalities[name], inputs, name)
         for name in features:
             if name not in (known := self.feature_names):
@@ -113,7 +114,6 @@ class Model(nn.Module):
                 raise ConfigError(
                     f"{where}: unknown feature '{name}'. {hint}Known: {', '.join(known) or 'none'}"
                 )
-        return read
 
     @staticmethod
     def _check_input(
@@ -223,7 +223,8 @@ class EmbeddingModel(Model):
         features: Sequence[str] = (),
     ) -> dict[str, ModelOutput]:
         """{modality: [B, L(, D)]}, V views -> {view name: logits [B, C] and the features}"""
-        read = self.check_call(inputs, views, features)
+        self.check_call(inputs, views, features)
+        read = self.read(views)
         parts = self.embed({name: inputs[name] for name in read})
         if self.training and self.masking.observes:
             self._observe(parts)

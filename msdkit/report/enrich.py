@@ -15,6 +15,7 @@ from msdkit.errors import DataError, MsdkitError
 from msdkit.functional import divergence
 from msdkit.progress import console
 from msdkit.report.subject import Method, Subject
+from msdkit.runs.example_weights import example_weights
 from msdkit.runs.experiment import Experiment
 from msdkit.runs.folder import INPUTS, read_config
 from msdkit.runs.predictions import Logits
@@ -126,8 +127,6 @@ def _with_weights(subject: Subject, experiments: dict[str, Experiment]) -> Subje
 
 def _weights(subject: Subject, method: Method, experiment: Experiment) -> Tensor | None:
     """[N, V] of the subject's views; a view that is not distilled weighs nothing."""
-    from msdkit.runs.example_weights import example_weights
-
     found = example_weights(experiment, subject.split, method.runs[0].logits)
     if found is None:
         return None

@@ -32,7 +32,7 @@ def example_weights(
 
     None where nothing is distilled, or the weights cannot be told: the teacher or a loss that the
     weighting reads has no fixed answers (a random masking, losses on features), labels are lacking,
-    or the weighting knows only the examples that it was fitted to (`control` by shuffle).
+    or the weighting knows only the examples that it was fitted to.
     """
     distiller, teachers, raw = experiment.distiller, experiment.teachers, experiment.raw(split)
     terms = _readable_terms(distiller)

@@ -135,21 +135,25 @@ def check_folders(studies: Sequence[Study], tiny: bool) -> None:
 def baseline_of(study: Study, given: str | None) -> str:
     """The method that is asked for; else plain distillation, or the first.
 
-    Of several plain ones it is that which trains as most methods do.
+    Of several plain ones it is one of whole examples alone, if there is any, and then that which
+    trains as most methods do.
     """
     heads = {method: planned[0] for method, planned in study.methods.items()}
-    plain = {method: config.train for method, config in heads.items() if is_plain(config)}
     trains = [config.train for config in heads.values()]
-    usual = max(plain, key=lambda method: trains.count(plain[method]), default=next(iter(heads)))
-    chosen = given or usual
+    plain = {m: (whole(c), trains.count(c.train)) for m, c in heads.items() if is_plain(c)}
+    chosen = given or max(plain, key=plain.__getitem__, default=next(iter(heads)))
     if chosen not in study.methods:
         raise ConfigError(f"--baseline: no method '{chosen}'; there are: {listing(study.methods)}")
     return chosen
 
 
 def is_plain(config: ExperimentConfig) -> bool:
-    """Whether whole examples are distilled, by one loss that says to be plain, and no more."""
+    """Whether one loss that says to be plain is all that is distilled, and nothing weighs it."""
     if len(config.distill) != 1 or config.weighting is not None:
         return False
-    node, keys = TERM.split(config.distill[0])
-    return keys.views == [MULTIMODAL] and traits.plain(LOSSES.get(node["name"]))
+    return traits.plain(LOSSES.get(config.distill[0]["name"]))
+
+
+def whole(config: ExperimentConfig) -> bool:
+    """Whether the first term is of whole examples alone."""
+    return TERM.split(config.distill[0])[1].views == [MULTIMODAL]

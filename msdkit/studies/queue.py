@@ -20,6 +20,7 @@ from msdkit.config.validation import teacher_config, teacher_lacks
 from msdkit.errors import MsdkitError
 from msdkit.io.locks import claimed, until
 from msdkit.progress import bar, console
+from msdkit.registry import load_entry_points, load_plugins
 from msdkit.runs.evaluate import RunCache
 from msdkit.runs.folder import RESULTS
 from msdkit.runs.runner import run
@@ -178,8 +179,6 @@ def _apart(jobs: Sequence[Job], tiny: bool, log: Path, told: Any) -> None:
     ):
         _end_with_parent()
         os.dup2(file.fileno(), 2)  # what libraries write themselves
-        from msdkit.registry import load_entry_points, load_plugins
-
         load_entry_points()
         for job in jobs:
             load_plugins(job.config.plugins)

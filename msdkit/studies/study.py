@@ -31,6 +31,7 @@ from msdkit.studies.plan import (
 )
 from msdkit.studies.queue import Job, run_jobs, teacher_jobs
 from msdkit.studies.summary import MATRIX, SUMMARY, summarise
+from msdkit.studies.sweep import sweep
 from msdkit.tables import markdown, study_tables
 
 LOGS = "logs"
@@ -102,8 +103,6 @@ def _tuned(study: Study, asked: Asked) -> Study:
 
 def _best(files: Sequence[str], asked: Asked, folder: Path) -> list[ExperimentConfig]:
     """A method's configs with what its sweep on val found best; each method has as many trials."""
-    from msdkit.studies.sweep import sweep
-
     config = config_of(files, asked, 0, folder)
     run_jobs(teacher_jobs(config, asked.tiny), processes=1, logs=folder, tiny=asked.tiny)
     place, trials = folder / "sweep", asked.trials

@@ -124,8 +124,9 @@ def check_processes(accelerator: Any, distiller: Distiller, held_out: Sized | No
     masking = traits.masking(distiller.student)
     if world > 1 and any(distiller.modality_dropout.values()) and traits.observes(masking):
         raise ConfigError(
-            "masking 'mean' with train.modality_dropout learns from another number of calls in "
-            f"each of {world} processes; accepted: one process, another masking, or no dropout"
+            f"masking {type(masking).__name__} with train.modality_dropout learns from another "
+            f"number of calls in each of {world} processes; accepted: one process, another "
+            "masking, or no dropout"
         )
     if held_out is not None and len(held_out) < world:
         raise ConfigError(

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import toy
 from checked_config import problems
 from plugins import plugins_forgotten
 from torch import nn
 
+from msdkit.config.files import load_raw
 from msdkit.config.teachers import combines, members, teacher_nodes
+from msdkit.config.validation import validate
 from msdkit.registry import MODELS
 
 RUNS = [{"run": "a"}, {"run": "b"}]
@@ -75,3 +79,10 @@ def test_what_combines_teachers_is_no_student_and_answers_from_caches(check, pai
     given = problems(check({"student": pair, "teacher": pair, "train": {"teacher_cache": False}}))
     assert given["student.name"] == "'pair_x' stands for teachers alone"
     assert given["train.teacher_cache"].startswith("'pair_x' answers from caches alone")
+
+
+def test_one_of_several_teachers_that_is_the_config_itself_is_told(tmp_path: Path) -> None:
+    several = {"name": "multi_teacher", "teachers": [{"run": "a"}, "mine.yaml"]}
+    path = toy.write(tmp_path / "mine.yaml", {**toy.PLAIN, "teacher": several})
+    told = [str(problem) for problem in validate(load_raw([path])).problems]
+    assert any("mine.yaml is its own teacher; set `teacher: null` there" in line for line in told)

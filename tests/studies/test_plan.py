@@ -37,7 +37,8 @@ def study(tmp_path: Path, *methods: str) -> Study:
     [
         (list(METHODS), "mine"),  # whatever its file is called
         (["views", "long", "alone"], "long"),
-        (["alone", "hints", "other", "views", "weighed"], "alone"),  # none is plain: the first
+        (["alone", "views", "weighed"], "views"),  # plain, if not of whole examples alone
+        (["alone", "hints", "other", "weighed"], "alone"),  # none is plain: the first
     ],
 )
 def test_plain_distillation_is_the_baseline(
