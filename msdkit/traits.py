@@ -155,7 +155,10 @@ update = Trait[Callable[..., None] | None](
     "update", "weighting", None, "`(distiller, batch, held_out)`: it learns before a step"
 )
 candidates = Trait[Callable[[], Sequence[Parameters]] | None](
-    "candidates", "weighting", None, "`()`: parameters to try, the best on val in place of its own"
+    "candidates",
+    "weighting",
+    None,
+    "`()`: all parameters of each to try; the best on val stays",
 )
 
 # Maskings

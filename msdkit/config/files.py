@@ -54,12 +54,13 @@ class RawConfig:
 
 
 def load_raw(
-    configs: Sequence[str | Path], overrides: Sequence[str] = (), *, tiny: bool = False
+    configs: str | Path | Sequence[str | Path], overrides: Sequence[str] = (), *, tiny: bool = False
 ) -> RawConfig:
     """Read configs (each after its `base:` files), then `key=value` overrides, merged in order.
 
     tiny: a trial, whose run folder is apart from the real run's.
     """
+    configs = [configs] if isinstance(configs, str | Path) else configs
     layers = [layer for path in configs for layer in _read(Path(path), ())]
     if not layers:
         raise ConfigError("no config given; name a YAML file, such as configs/…/x.yaml")

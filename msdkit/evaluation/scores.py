@@ -86,7 +86,14 @@ def _score_view(
         right, shares = labels[part], read_shares(logits[part], task)
         for metric in built.values():
             metric.update(logits[part] if traits.reads_logits(metric) else shares, right)
-    return {name: metric.compute() for name, metric in built.items()}
+    return {name: _number(name, metric.compute()) for name, metric in built.items()}
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise ConfigError(f"metric '{name}' gave {value!r:.80}; expected a number") from None
 
 
 def read_shares(logits: Tensor, task: Task) -> Tensor:

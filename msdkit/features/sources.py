@@ -170,6 +170,8 @@ class Tsv(Source):
         return self.path.stat().st_size // MEGABYTE
 
     def __iter__(self) -> Iterator[Entry]:
+        if self.path.is_dir():
+            raise DataError(f"{self.path}: a folder; accepted as tsv: a file")
         position, number = 0, 0
         with self.path.open("rb") as file:
             while line := file.readline(LARGEST):

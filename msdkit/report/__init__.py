@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def write_report(
-    folders: Sequence[str | Path],
+    folders: str | Path | Sequence[str | Path],
     out: str | Path,
     *,
     title: str | None = None,
@@ -22,4 +22,5 @@ def write_report(
     """
     from msdkit.report import page
 
+    folders = [folders] if isinstance(folders, str | Path) else folders
     return page.write(folders, out, title=title, figures=figures, tiny=tiny)

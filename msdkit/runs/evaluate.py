@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -144,10 +145,12 @@ def evaluate(folder: str | Path, split: str, views: Sequence[str] | None = None)
     views: by default those that the run's config evaluates. Writes `evaluation-SPLIT.json`,
     `predictions-SPLIT.jsonl` and, where the data set has them, `slices-SPLIT.json` and a
     challenge's submission into the run folder. DataError when the folder holds no run, ConfigError
-    on an unknown view.
+    on an unknown view or what can be no split.
     """
     if isinstance(views, str):
         raise ConfigError(f"views: expected a list of names, got '{views}'")
+    if not re.fullmatch(r"[\w-]+", split):  # it names files
+        raise ConfigError(f"split: expected a name such as train, val or test, got '{split}'")
     folder = Path(folder)
     parallel.join()
     config = read_config(folder)

@@ -91,6 +91,7 @@ def read_results(folder: Path) -> Results:
         if isinstance(values, dict) and "splits" in values:
             values["splits"] = with_nan(values["splits"])
         results = msgspec.convert(values, Results)
+        results.run_dir = str(folder)  # it may have been moved, or be a copy
     except (OSError, ValueError, msgspec.ValidationError) as error:
         raise DataError(f"{folder} holds no finished run ({error})") from error
     for tried in results.search:

@@ -57,8 +57,9 @@ def results_of(
     tiny: bool = False,
     kept: RunCache | None = None,
     on_evaluate: OnEvaluate | None = None,
+    search: bool = True,
 ) -> Results:
-    """As `run`, typed."""
+    """As `run`, typed. search: try the candidates of its weighting first, if it has any."""
     parallel.join()
     if kept is not None:
         gc.collect()  # a run before this one left circles of objects, with hundreds of megabytes
@@ -68,7 +69,9 @@ def results_of(
     if (held := from_main(partial(_finished, experiment))) is not None:
         console().print(f"{folder} is finished; its results are shown")
         return held
-    best, tried = searched(config, partial(results_of, tiny=tiny, kept=kept))
+    best, tried = config, list[dict[str, Any]]()
+    if search:
+        best, tried = searched(config, partial(results_of, tiny=tiny, kept=kept, search=False))
     if tried:
         experiment = Experiment(best, tiny=tiny, raw=kept.raw)
     experiment.prepare()  # nothing is written before everything is known to fit

@@ -48,7 +48,7 @@ def compare(
     jobs: int = 1,
     trials: int = 0,
     baseline: str | None = None,
-    out: Path = Path("runs/compare"),
+    out: str | Path = "runs/compare",
     tiny: bool = False,
 ) -> dict[str, dict[str, Any]]:
     """Run every method with seeds 0 … seeds − 1 and compare them: {data set: study}.
@@ -65,6 +65,11 @@ def compare(
     for name, value, least in (("--seeds", seeds, 1), ("--jobs", jobs, 1), ("--trials", trials, 0)):
         if value < least:
             raise ConfigError(f"{name}: expected {least} or more, got {value}")
+    lists = {"configs": configs, "bases": bases, "overrides": overrides}
+    for name, given in {**lists, "methods": methods, "datasets": datasets}.items():
+        if isinstance(given, str):
+            raise ConfigError(f"{name}: expected a list, got '{given}'")
+    out = Path(out)
     parallel.join()
     if parallel.world() > 1:
         raise ConfigError("compare shares its runs itself: start it alone, with --jobs")

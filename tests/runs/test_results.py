@@ -48,6 +48,8 @@ def test_a_file_written_before_is_read_and_written_alike(tmp_path: Path) -> None
     assert results.evaluated.teacher is not None
     assert results.search[0]["weights"] == results.config["weighting"]["weights"]
     assert results.cost["teacher"].parameters > 0
+    assert results.run_dir == str(folder)  # where it was found
+    results.run_dir = json.loads(BEFORE.read_text(encoding="utf-8"))["run_dir"]
     assert plain(results) == json.loads(BEFORE.read_text(encoding="utf-8"))
     write_results(folder, results)
     assert (folder / "results.json").read_bytes() == BEFORE.read_bytes().rstrip(b"\n")

@@ -9,9 +9,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 import toy
 from plugins import plugins_forgotten
-from torch import nn
+from torch import Tensor, nn
 
 from msdkit.config.schema import ExperimentConfig
 from msdkit.registry import WEIGHTINGS
@@ -19,6 +20,7 @@ from msdkit.runs.evaluate import evaluate
 from msdkit.runs.results import SplitResults
 from msdkit.runs.runner import run
 from msdkit.runs.search import searched as search
+from msdkit.types import WeightingInput
 
 
 @pytest.fixture
@@ -105,3 +107,29 @@ def test_a_weighting_of_a_plugin_may_have_candidates(
     assert [one["kind"] for one in tried] == ["b", "c", "a"]
     assert none == (best, [])
     assert "search 2 of 3: share 0.25, kind b" in capsys.readouterr().err
+
+
+class Always(nn.Module):
+    """A weighting that names the same candidates whatever its own parameters are."""
+
+    def __init__(self, *, share: float = 0.5) -> None:
+        super().__init__()
+        self.share = share
+
+    def candidates(self) -> list[dict[str, Any]]:
+        return [{"share": 0.5}, {"share": 0.0}]
+
+    def forward(self, inputs: WeightingInput) -> Tensor:
+        """WeightingInput -> [B, V]"""
+        return torch.full_like(inputs.losses, self.share)
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_candidates_of_a_candidate_are_not_searched(tmp_path: Path, toy_teacher: Path) -> None:
+    changes = {"teacher": {"run": str(toy_teacher)}, "distill": ["kl"], "weighting": "always_x"}
+    with plugins_forgotten():
+        WEIGHTINGS.register("always_x")(Always)
+        results = run(toy.configured(tmp_path / "x.yaml", toy.PLAIN, changes), tiny=True)
+    assert sorted(tried["share"] for tried in results["search"]) == [0.0, 0.5]
+    assert sorted(path.name for path in (tmp_path / "x/search").iterdir()) == ["0", "1"]
+    assert not list(tmp_path.rglob("search/*/search"))

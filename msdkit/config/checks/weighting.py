@@ -59,7 +59,12 @@ def _views(wanted: list[str] | None, modalities: list[str]) -> list[Any]:
 
 
 def _check_search(report: Report, weighting: Node) -> None:
-    """A run searches the parameters of its own weighting, not of one inside of another."""
+    """A run searches the parameters of its own weighting, not of one inside of another; each
+    candidate must be right before the first is trained."""
+    for number, candidate in enumerate(candidates(weighting), start=1):
+        for where, message in WEIGHTINGS.validate(candidate):
+            place = f"'{where}' of candidate {number}" if where else f"candidate {number}"
+            report.problem("weighting", f"{place}: {message}")
     for path, node in _inside("weighting", weighting):
         if candidates(node):
             report.problem(

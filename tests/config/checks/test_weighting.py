@@ -22,6 +22,13 @@ class Halves(nn.Module):
     def candidates(self):
         return [{"share": share} for share in self.shares]
 
+@WEIGHTINGS.register("wrong_x")
+class Wrong(nn.Module):
+    def __init__(self, *, share: float = 0.5) -> None:
+        super().__init__()
+    def candidates(self):
+        return [{"share": 1.0}, {"shar": 1.0}]
+
 @WEIGHTINGS.register("around_x")
 class Around(nn.Module):
     def __init__(self, *, inside: Annotated[nn.Module, WEIGHTINGS] | None = None) -> None:
@@ -91,3 +98,11 @@ def test_a_weighting_of_a_plugin_says_what_it_searches(check, tmp_path):
         "weighting.inside": "only `weighting: {name: halves_x, …}` itself is searched, not one "
         "inside of 'around_x'; give the parameters that such a run found"
     }
+
+
+def test_a_candidate_that_is_wrong_is_told_before_the_first_is_trained(check, tmp_path):
+    (tmp_path / "mine.py").write_text(PLUGIN)
+    with plugins_forgotten():
+        given = problems(check({"plugins": ["mine.py"], "weighting": "wrong_x"}))
+    assert set(given) == {"weighting"}
+    assert given["weighting"].startswith("'shar' of candidate 2: weighting 'wrong_x' has no param")
