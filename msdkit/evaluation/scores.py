@@ -62,7 +62,7 @@ def score(
 ) -> Scores:
     """Each metric of each view; `metrics` are names or nodes of METRICS. NaN where one is
     undefined, as all are without examples; TrainingError where an answer is not a number."""
-    check_answers(logits)
+    check_answers(logits, task)
     return {view: _score_view(x, labels, metrics, task) for view, x in logits.items()}
 
 
@@ -70,7 +70,7 @@ def score_split(
     logits: Mapping[str, Tensor], split: Split, metrics: Sequence[Any], task: Task
 ) -> Scores:
     """As `score`, none without labels; an error names the example."""
-    check_answers(logits, split.ids, split.inputs.raw.split)
+    check_answers(logits, task, split.ids, split.inputs.raw.split)
     return {} if split.labels is None else score(logits, split.labels, metrics, task)
 
 
@@ -124,17 +124,19 @@ def check_metric(
 
 
 def check_answers(
-    logits: Mapping[str, Tensor], ids: Sequence[str] | None = None, split: str = ""
+    logits: Mapping[str, Tensor], task: Task, ids: Sequence[str] | None = None, split: str = ""
 ) -> None:
     """TrainingError that names an example whose answer `[C]` has a NaN or an infinity, but that
     some classes may have minus infinity and are never answered. ids: else rows from 0 are named."""
     for view, rows in logits.items():
-        largest = rows.amax(-1)  # NaN where one is
-        wrong = (~largest.isfinite()).nonzero().flatten().tolist()
+        # Of classes the largest, NaN where one is: of the others a probability of 0 may be meant
+        asked = rows if task == "regression" else rows.amax(-1, keepdim=True)
+        wrong = (~asked.isfinite()).any(-1).nonzero().flatten().tolist()
         if wrong:
             example = f"row {wrong[0]}" if ids is None else f"'{ids[wrong[0]]}' of {split}"
+            answer = next(x for x in asked[wrong[0]].tolist() if not math.isfinite(x))
             raise TrainingError(
-                f"view '{view}': the answer to {example} is {largest[wrong[0]]}, as is that to "
+                f"view '{view}': the answer to {example} is {answer}, as is that to "
                 f"{len(wrong):,} of {len(rows):,} examples; expected finite numbers"
             )
 
@@ -179,7 +181,7 @@ def agreement(student: Tensor, teacher: Tensor, task: Task) -> float:
     Regression: the Pearson correlation of each target, averaged; 0 where one side never varies.
     NaN without examples; TrainingError where an answer is not a number.
     """
-    check_answers({"student": student, "teacher": teacher})
+    check_answers({"student": student, "teacher": teacher}, task)
     if task == "regression":
         return _correlation(student, teacher)
     if task == "multi_label":

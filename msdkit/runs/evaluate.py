@@ -190,7 +190,7 @@ def predict_file(folder: Path, file: Path, views: list[str] | None = None) -> li
         for start in range(0, len(examples), PREDICT_BATCH):
             part = examples[start : start + PREDICT_BATCH]
             logits, ids = saved.logits([e.raw for e in part], views), [e.id for e in part]
-            check_answers(logits, ids, str(file))
+            check_answers(logits, saved.task, ids, str(file))
             rows = PredictionRows(ids, logits, saved.task, saved.label_names)
             lines += [rows.row(i).line() for i in range(len(rows))]
             advance(len(part))

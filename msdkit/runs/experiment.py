@@ -217,7 +217,7 @@ class Experiment:
             _ = self.raw(name).slices
             if self.teachers is not None and self.compares_with_teacher:
                 answers = self.teacher_logits(name, self.views)
-                check_answers(answers, self.raw(name).ids, f"{name}, from the teacher,")
+                check_answers(answers, self.task, self.raw(name).ids, f"{name}, from the teacher,")
 
     def trainer(self, on_evaluate: OnEvaluate | None = None) -> Trainer:
         """The training loop over this experiment."""

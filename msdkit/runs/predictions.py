@@ -49,6 +49,9 @@ class Row(msgspec.Struct):
         return json.dumps(plain(self), ensure_ascii=False)
 
 
+DECODER = msgspec.json.Decoder(Row)
+
+
 class PredictionRows(Sequence[dict[str, Any]]):
     """{id, prediction, probabilities (or values) per view} of each example, for plugins; the
     multimodal view predicts, or else the first.
@@ -154,6 +157,7 @@ def read_predictions(folder: Path, task: Task, names: list[str]) -> Predictions:
         labels = _labels(rows, task, names)
     except (KeyError, ValueError, DataError) as error:
         raise DataError(f"{path}: its lines do not belong together ({error})") from error
+    _check_finite(path, shares)
     tensors = {view: torch.from_numpy(values) for view, values in shares.items()}
     return Predictions(task, names, [row.id for row in rows], labels, tensors)
 
@@ -167,8 +171,30 @@ def logits_of(shares: Tensor, task: Task) -> Tensor:
     return p.log() if task == "single_label" else p.log() - torch.log1p(-p)
 
 
+def _check_finite(path: Path, shares: Mapping[str, np.ndarray]) -> None:
+    """DataError that names the first line whose answer is no number, as older files may have."""
+    for view, answers in shares.items():
+        wrong = np.argwhere(~np.isfinite(answers))
+        if len(wrong):
+            answer = answers[tuple(wrong[0])]
+            raise DataError(
+                f"{path}:{wrong[0][0] + 1}: the answer of view '{view}' is {answer}; expected "
+                "finite numbers"
+            )
+
+
+def _row(line: bytes) -> Row:
+    try:
+        return DECODER.decode(line)
+    except msgspec.DecodeError as error:
+        try:  # older files may have NaN, which is no JSON to msgspec
+            values = json.loads(line)
+        except ValueError:
+            raise error from None
+        return msgspec.convert(values, Row)
+
+
 def _rows(path: Path) -> list[Row]:
-    decoder = msgspec.json.Decoder(Row)
     try:
         lines = path.read_bytes().splitlines()
     except OSError as error:
@@ -176,7 +202,7 @@ def _rows(path: Path) -> list[Row]:
     rows = []
     for number, line in enumerate(lines, start=1):
         try:
-            rows.append(decoder.decode(line))
+            rows.append(_row(line))
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise DataError(f"{path}:{number}: expected a prediction; {error}") from error
     return rows

@@ -76,7 +76,7 @@ def test_answers_that_are_no_numbers_are_refused(wrong: float) -> None:
     with pytest.raises(TrainingError, match=f"view 'text': the answer to row 1 is {wrong}, as is"):
         score({"text": logits}, torch.tensor([0, 0, 2]), ["accuracy"], "single_label")
     with pytest.raises(TrainingError, match="to 'y' of val is"):
-        check_answers({"text": logits}, ["x", "y", "z"], "val")
+        check_answers({"text": logits}, "single_label", ["x", "y", "z"], "val")
     for task in ("single_label", "regression"):
         with pytest.raises(TrainingError, match="view 'teacher'"):
             agreement(LOGITS, logits, task)
@@ -87,6 +87,13 @@ def test_a_class_may_be_impossible() -> None:
     logits[:, 1] = -math.inf
     found = score({"text": logits}, torch.tensor([0, 0, 2]), ["accuracy", "auroc"], "single_label")
     assert found == {"text": {"accuracy": 1, "auroc": 1}}
+
+
+def test_a_predicted_number_is_never_infinite() -> None:
+    numbers = {"text": torch.tensor([[1.0, 2.0], [1.0, -math.inf]])}
+    with pytest.raises(TrainingError, match="'text': the answer to row 1 is -inf, as is that to 1"):
+        score(numbers, torch.zeros(2, 2), ["rmse"], "regression")
+    check_answers(numbers, "single_label")
 
 
 def test_without_examples_every_metric_is_undefined() -> None:

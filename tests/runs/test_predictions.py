@@ -189,6 +189,27 @@ def test_what_is_not_whole_is_refused(tmp_path: Path, lines: list[str], message:
         read(tmp_path, *lines)
 
 
+@pytest.mark.parametrize(("number", "told"), [("NaN", "nan"), ("-Infinity", "-inf")])
+def test_older_answers_that_are_no_numbers_are_named(
+    tmp_path: Path, number: str, told: str
+) -> None:
+    lines = [LINES[0], LINES[1].replace("0.5", number)]
+    with pytest.raises(DataError, match=f"jsonl:2: the answer of view 'text' is {told}; expected"):
+        read(tmp_path, *lines)
+    noted = LINES[1].replace('{"x": [1]}', number)  # where nobody reads it
+    assert read(tmp_path, LINES[0], noted).ids == ["val-0", "grün"]
+
+
+def test_an_impossible_class_has_the_probability_0(tmp_path: Path) -> None:
+    logits = torch.tensor([[0.0, -np.inf, 0.0]])
+    for task, shares in (("single_label", [0.5, 0, 0.5]), ("multi_label", [0.5, 0, 0.5])):
+        row = PredictionRows(["x"], {"multimodal": logits}, task, NAMES).row(0)
+        assert row.probabilities == {"multimodal": shares}
+        names = ["a", "c"] if task == "multi_label" else "a"
+        again = read(tmp_path, changed(**json.loads(row.line()), label=names), task=task)
+        assert again.shares["multimodal"].tolist() == [shares]
+
+
 def test_numbers_are_read_as_they_are(tmp_path: Path) -> None:
     line = {"id": "x", "values": {"multimodal": [0.1, -2e7, 1e-9]}, "label": None}
     answers = read(tmp_path, json.dumps(line), task="regression")
