@@ -18,7 +18,8 @@ DIGITS = 8  # in the name of a file that is being written
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
     """Inside, write the file that it gives; then that takes the place of `path` at once, and is on
-    the disk. An error leaves nothing of it, a kill what `sweep` takes away."""
+    the disk. An error leaves nothing of it; what a kill leaves stays until its owner, who claims
+    `path` or goes on with the run that it is of, calls `sweep`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # Processes, also of several hosts, may write the same file at once: the last one's stays
     partial = path.with_name(f".{path.name}.{secrets.token_hex(DIGITS // 2)}.partial")

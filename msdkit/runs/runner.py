@@ -12,7 +12,7 @@ from typing import Any
 from msdkit import parallel
 from msdkit.config.schema import ExperimentConfig
 from msdkit.errors import ConfigError
-from msdkit.io.files import write_text
+from msdkit.io.files import sweep, write_text
 from msdkit.io.structs import plain
 from msdkit.parallel import from_main
 from msdkit.progress import console
@@ -22,6 +22,7 @@ from msdkit.runs.folder import (
     CONFIG,
     ENVIRONMENT,
     INPUTS,
+    OWN,
     RESULTS,
     differences,
     environment,
@@ -97,8 +98,11 @@ def _finished(experiment: Experiment) -> Results | None:
 
 
 def _begin(experiment: Experiment, config: ExperimentConfig) -> None:
-    """Write down whose the run folder is; `config` may ask for a search."""
+    """Write down whose the run folder is, and take away what killed writers left of its files;
+    `config` may ask for a search."""
     folder = experiment.folder
+    for name in OWN:
+        sweep(folder / name)
     if (folder / CONFIG).exists():
         return
     write_text(folder / ENVIRONMENT, json.dumps(environment(config.seed), indent=1))

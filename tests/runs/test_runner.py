@@ -76,6 +76,22 @@ def test_a_finished_run_is_only_read(distilled: Path, monkeypatch: pytest.Monkey
     assert {p: p.stat().st_mtime_ns for p in distilled.rglob("*")} == before
 
 
+def test_what_killed_writers_left_is_gone_once_the_run_goes_on(
+    tmp_path: Path, own_cache: Path
+) -> None:
+    folder = tmp_path / "plain"
+    left = [folder / f".{name}.0123abcd.partial" for name in ("predictions.jsonl", "config.yaml")]
+    theirs = folder / ".notes.0123abcd.partial"
+    folder.mkdir()
+    for goes_on in (False, True):
+        for path in (*left, theirs):
+            path.touch()
+        assert (folder / "config.yaml").exists() == goes_on
+        run(toy.configured(tmp_path / "plain.yaml", toy.PLAIN))
+        assert [*folder.glob(".*")] == [theirs]
+        (folder / "results.json").unlink()
+
+
 def test_the_saved_config_makes_the_same_run(distilled: Path) -> None:
     config = read_config(distilled)
     config.run_dir = str(distilled.with_name("again"))
