@@ -26,8 +26,10 @@ def with_nan(value: Any) -> Any:
     return _each(value, lambda leaf: math.nan if leaf is None else leaf)
 
 
-def _base(value: Any) -> str | int | float:
-    """A view's name or one of numpy's numbers as the plain value that it is."""
+def _base(value: Any) -> Any:
+    """A view's name, or a number of numpy's or torch's, as the plain value that it is."""
+    if getattr(value, "ndim", None) == 0:  # a scalar, or an array of one value without axes
+        return value.item()
     for kind in (str, int, float):
         if isinstance(value, kind):
             return kind(value)
