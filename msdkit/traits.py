@@ -1,7 +1,8 @@
 """What plugins may say of themselves: each trait by name, with what holds where nothing is said.
 
 Plugins are ordinary classes without a base. A trait is an attribute or a method that a class may
-have, read as `traits.scope(loss)`, of a class or of an instance.
+have, read as `traits.scope(loss)`, of a class or of an instance. `reads` is two: of a masking, and
+of a metric, asked as `traits.answers_as(metric)`.
 """
 
 from __future__ import annotations
@@ -42,12 +43,6 @@ batch_coupled = Trait[bool](
 )
 needs = Trait[Iterable[str]](
     "needs", "loss masking", (), "features that a loss reads; what a masking needs of the model"
-)
-reads = Trait[bool | str](
-    "reads",
-    "masking metric",
-    True,
-    "a masking looks at what it hides; a metric reads `logits`, else probabilities",
 )
 
 # Data sets
@@ -165,6 +160,7 @@ candidates = Trait[Callable[[], Sequence[Parameters]] | None](
 
 deterministic = Trait[bool]("deterministic", "masking", True, "equal inputs give equal outputs")
 observes = Trait[bool]("observes", "masking", False, "it gathers statistics of what is visible")
+reads = Trait[bool]("reads", "masking", True, "it reads the embeddings that it hides")
 hides_alone = Trait[bool](
     "hides_alone", "masking", True, "it can hide from a batch of one, as modality dropout asks"
 )
@@ -175,6 +171,9 @@ setup = Trait[Callable[..., None] | None](
 # Metrics
 
 higher_is_better = Trait[bool]("higher_is_better", "metric", True, "larger values are better")
+answers_as = Trait[str](
+    "reads", "metric", "probabilities", "what it is given of answers: these, or `logits`"
+)
 counts = Trait[Callable[..., Any] | None](
     "counts", "metric", None, "`(answers, labels)`: [B, K], whose sums `of_counts` reads"
 )
@@ -192,7 +191,7 @@ def of_kind(kind: str) -> frozenset[str]:
 
 def reads_logits(metric: object) -> bool:
     """Whether a metric is given logits; else probabilities."""
-    return reads(metric) == "logits"
+    return answers_as(metric) == "logits"
 
 
 def learns(weighting: object) -> bool:

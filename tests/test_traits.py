@@ -42,9 +42,26 @@ def test_contributing_shows_the_traits():
 
 def test_each_trait_is_read_by_its_name_and_belongs_to_known_kinds():
     kinds = {registry.kind for registry in REGISTRIES.values()}
-    for trait in traits.TRAITS:
-        assert getattr(traits, trait.name) is trait
-        assert set(trait.kinds.split()) <= kinds
+    names = {name: trait for name, trait in vars(traits).items() if isinstance(trait, traits.Trait)}
+    assert list(names.values()) == traits.TRAITS
+    anew = {name: t.name for name, t in names.items() if t.name != name}
+    assert anew == {"answers_as": "reads"}  # of metrics; a masking's `reads` is a truth value
+    said = [(kind, trait.name) for trait in traits.TRAITS for kind in trait.kinds.split()]
+    assert len(said) == len(set(said))
+    assert {kind for kind, _ in said} <= kinds
+
+
+def test_reads_of_a_masking_and_of_a_metric_are_two_traits():
+    class Silent:
+        pass
+
+    class Logits:
+        reads = "logits"
+
+    assert traits.reads(Silent()) is True
+    assert traits.answers_as(Silent()) == "probabilities"
+    assert not traits.reads_logits(Silent())
+    assert traits.reads_logits(Logits)
 
 
 def test_a_class_without_a_base_says_as_much_as_it_likes():

@@ -41,7 +41,7 @@ def check_model(model: Any, modalities: Mapping[str, Modality] | None = None) ->
         _check_logits(model, empty, views, f"where '{name}' is all padding")
     if traits.deterministic(masking):
         _check_padding(model, inputs, views, logits)
-        reads = masking is not None and bool(traits.reads(masking))
+        reads = masking is not None and traits.reads(masking)
         _check_hidden(model, modalities, inputs, views, logits, reads)
         _check_alone(model, inputs, views, logits)
     _check_features(model, inputs, views)
