@@ -62,11 +62,11 @@ def described(where: str, about: Mapping[str, Any]) -> Detected:
     """The regions of a description: features under one of `FEATURES`, boxes under one of `BOXES`.
 
     Rows of zeros at the end are padding and cut off; `num_boxes` is not asked, as it counts
-    detections above a threshold. A description without boxes is complete; one whose boxes, or the
-    size of their picture, cannot be read is an error.
+    detections above a threshold. A description without boxes or scores is complete; one whose
+    boxes, size of the picture or scores cannot be read is an error.
     """
     about = _flat(about)
-    features, boxes, scores = _named(about, FEATURES), _boxes(where, about), about.get(SCORES)
+    features, boxes, scores = _named(about, FEATURES), _boxes(where, about), _scores(where, about)
     if not isinstance(features, np.ndarray):
         raise DataError(
             f"{where}: expected a dictionary with `features`, an array (or "
@@ -76,8 +76,8 @@ def described(where: str, about: Mapping[str, Any]) -> Detected:
     length = len(features) if features.ndim == 2 else 0  # what is said of padding goes with it
     if boxes is not None and len(boxes) == length:
         boxes = boxes[: len(rows)]
-    if scores is not None:  # [L] or [L, 1]
-        scores = np.reshape(scores, -1)[: len(rows)] if np.size(scores) == length else None
+    if scores is not None and len(scores) == length:
+        scores = scores[: len(rows)]
     return checked(where, rows, boxes, scores)
 
 
@@ -125,6 +125,20 @@ def _boxes(where: str, about: Mapping[str, Any]) -> np.ndarray | None:
     if _named(about, BOXES) is None:
         return as_shares(where, boxes, None, None)
     return as_shares(where, boxes, *(_side(where, about, names) for names in SIDES))
+
+
+def _scores(where: str, about: Mapping[str, Any]) -> np.ndarray | None:
+    """`[L]` of `[L]` or `[L, 1]`, in their own precision; None where the description has none."""
+    given = about.get(SCORES)
+    if given is None:
+        return None
+    try:
+        scores = np.reshape(given, -1)
+        return scores if scores.dtype.kind in "fiu" else scores.astype(np.float32)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise DataError(
+            f"{where}: {SCORES} {_short(given)}; expected a number for each region"
+        ) from error
 
 
 def _short(value: Any) -> str:

@@ -105,6 +105,10 @@ HALF: list[tuple[dict[str, Any], str]] = [
     ({"bbox": BOXES * np.nan, **SIZED}, "boxes lie outside of the picture"),
     ({"bbox": BOXES * 1.8, **SIZED}, "(as shares they run from 0 to 1.35); expected x1, y1"),
     ({"bbox": [[150, 20, 50, 30]] * 5, **SIZED}, "or have x2 < x1 or y2 < y1"),  # x, y, w, h
+    ({"conf": [0.5] * 4}, "scores [4] of 5 regions"),
+    ({"conf": np.ones((5, 2))}, "scores [10] of 5 regions"),
+    ({"conf": "sure"}, "conf 'sure'; expected a number for each region"),
+    ({"conf": [[0.5], [1, 2]]}, "conf [[0.5], [1, 2]]; expected a number for each region"),
 ]
 
 
@@ -119,6 +123,18 @@ def test_a_description_that_is_half_readable_is_an_error(
     assert str(error.value).startswith(f"{tmp_path / 'npy' / '1.npy'}: ")
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_scores_go_with_their_regions() -> None:
+    """One for each row, with or without those of the padding, and for each place of a grid."""
+    padded, sure = np.concatenate([FIVE, np.zeros((2, DIM))]), np.linspace(1, 0.4, 7)
+    for scores in (sure, sure[:, None], sure[:5], sure.tolist(), sure.astype(np.float16)):
+        kept = described("f", {"features": padded, "conf": scores}).scores
+        assert kept is not None
+        assert kept.tolist() == np.ravel(scores)[:5].tolist()
+    grid = described("f", {"features": np.ones((1, 2, 3, DIM)), "conf": sure[:6]})
+    assert grid.scores is not None
+    assert len(grid.scores) == 6
 
 
 def test_a_description_without_boxes_is_complete() -> None:
