@@ -98,7 +98,8 @@ def density(subject: Subject, logits: Tensor) -> np.ndarray:
 def distances(subject: Subject, method: Method) -> Values:
     """{view: the mean of D(teacher ‖ student) over the examples, of each seed}, in nats.
 
-    Answers are known to six decimals, so a class counts at most 14.5 nats.
+    No answer is taken for surer than files of before can say, by six decimals (`ROUNDED` in
+    `runs/predictions.py`), so a class counts at most 14.5 nats.
     """
     return {
         view: [
