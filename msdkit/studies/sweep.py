@@ -17,6 +17,7 @@ from msdkit.config.schema import ExperimentConfig
 from msdkit.config.validation import validate
 from msdkit.errors import ConfigError, TrainingError
 from msdkit.io.files import write_text
+from msdkit.io.structs import json_text, with_nan
 from msdkit.parallel import from_main
 from msdkit.progress import console
 from msdkit.registry import METRICS
@@ -126,7 +127,7 @@ class _Sweep:
         }
         text = best_config(self.configs, self.overrides, best["overrides"], self.out)
         write_text(self.out / BEST, text)
-        write_text(self.out / RESULT, json.dumps(found, indent=1))
+        write_sweep(self.out, found)
         return found
 
 
@@ -166,9 +167,25 @@ def _finished(out: Path, asked: dict[str, Any], trials: int) -> dict[str, Any] |
     """What a finished sweep of the same config and at least as many trials wrote."""
     if not (out / RESULT).is_file():
         return None
-    found = json.loads((out / RESULT).read_text(encoding="utf-8"))
-    same = found["asked"] == json.loads(json.dumps(asked))
-    return found if same and len(found["trials"]) >= trials else None
+    held = read_sweep(out)
+    same = held["asked"] == json.loads(json.dumps(asked))  # infinity is not null here
+    return held if same and len(held["trials"]) >= trials else None
+
+
+def write_sweep(out: Path, found: dict[str, Any]) -> None:
+    """Write `sweep.json`, by which a sweep is finished."""
+    write_text(out / RESULT, json_text(found, indent=1))
+
+
+def read_sweep(out: Path) -> dict[str, Any]:
+    """`sweep.json` of a finished sweep, with NaN again for numbers that are none; a trial that did
+    not end well has the value None."""
+    held: dict[str, Any] = json.loads((out / RESULT).read_text(encoding="utf-8"))
+    held["importance"] = with_nan(held["importance"])
+    for trial in (held["best"], *held["trials"]):
+        if not trial["why"]:
+            trial["value"] = with_nan(trial["value"])
+    return held
 
 
 def _folder(configs: Sequence[str], config: ExperimentConfig, tiny: bool) -> Path:

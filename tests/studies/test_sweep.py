@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from pathlib import Path
@@ -16,7 +17,7 @@ from msdkit.config.files import load_raw, name_nodes
 from msdkit.config.validation import validate
 from msdkit.errors import ConfigError, TrainingError
 from msdkit.runs.runner import run
-from msdkit.studies.sweep import best_config, sweep
+from msdkit.studies.sweep import best_config, read_sweep, sweep, write_sweep
 from msdkit.studies.trials import Trials
 
 RATE = {"train.lr": {"low": 1e-4, "high": 1e-1, "log": True}}
@@ -182,6 +183,20 @@ def test_the_best_config_says_what_overrides_say(
     seed = wanted["seed"]
     assert made == {**wanted, "run_dir": str(best.parent / "best" / f"seed{seed}")}
     assert load_raw([best], ["seed=7"]).values["run_dir"].endswith("best/seed7")
+
+
+def test_a_result_without_a_number_is_null_in_the_file_and_nan_again(tmp_path: Path) -> None:
+    good = {"name": "000", "value": math.inf, "why": "", "overrides": [], "seconds": 1.0}
+    bad = {**good, "value": None, "why": "nan on val"}
+    held = {"asked": {}, "best": good, "importance": {"a": math.nan}, "trials": [good, bad]}
+    write_sweep(tmp_path, held)
+    text = (tmp_path / "sweep.json").read_text()
+    assert "NaN" not in text
+    assert "Infinity" not in text
+    again = read_sweep(tmp_path)
+    numbers = [again["best"]["value"], again["trials"][0]["value"], again["importance"]["a"]]
+    assert all(map(math.isnan, numbers))
+    assert again["trials"][1] == bad
 
 
 def test_what_sweep_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
