@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,6 @@ from msdkit.errors import ConfigError, DataError
 from msdkit.runs import runner as runs
 from msdkit.runs.evaluate import evaluate, predict_file
 from msdkit.runs.folder import read_config
-from msdkit.runs.results import read_results
 from msdkit.runs.runner import run
 from msdkit.runs.saved_model import load
 from msdkit.store.writer import FeatureStoreWriter
@@ -293,14 +291,3 @@ def test_features_from_a_store(tmp_path: Path, own_cache: Path) -> None:
     given.write_text('{"caption": "things", "region": "red"}\n{"caption": "x", "region": "pink"}\n')
     with pytest.raises(DataError, match="has no key 'pink'"):
         predict_file(tmp_path / "x", given, ["image"])
-
-
-@pytest.mark.parametrize("split", ["", "../x", "/x", "a/b"])
-def test_a_split_that_would_name_files_elsewhere_is_refused(distilled: Path, split: str) -> None:
-    with pytest.raises(ConfigError, match="split: expected a name such as train, val or test"):
-        evaluate(distilled, split)
-
-
-def test_a_run_that_was_moved_is_found_where_it_is(tmp_path: Path, distilled: Path) -> None:
-    shutil.copytree(distilled, tmp_path / "copy")
-    assert read_results(tmp_path / "copy").run_dir == str(tmp_path / "copy")
