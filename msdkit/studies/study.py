@@ -62,13 +62,10 @@ def compare(
     baseline: a method's name; by default plain distillation of whole examples (`kd`), or else the
     first. Writes `compare.json`, `compare.csv` and `compare.md` for each data set.
     """
-    for name, value, least in (("--seeds", seeds, 1), ("--jobs", jobs, 1), ("--trials", trials, 0)):
-        if value < least:
-            raise ConfigError(f"{name}: expected {least} or more, got {value}")
-    lists = {"configs": configs, "bases": bases, "overrides": overrides}
-    for name, given in {**lists, "methods": methods, "datasets": datasets}.items():
-        if isinstance(given, str):
-            raise ConfigError(f"{name}: expected a list, got '{given}'")
+    _check_numbers(seeds=seeds, jobs=jobs, trials=trials)
+    _check_lists(
+        configs=configs, bases=bases, overrides=overrides, methods=methods, datasets=datasets
+    )
     out = Path(out)
     parallel.join()
     if parallel.world() > 1:
@@ -98,6 +95,18 @@ def compare(
     else:
         (out / MATRIX).unlink(missing_ok=True)  # a report would show the matrix that was here
     return found
+
+
+def _check_numbers(seeds: int, jobs: int, trials: int) -> None:
+    for name, value, least in (("--seeds", seeds, 1), ("--jobs", jobs, 1), ("--trials", trials, 0)):
+        if value < least:
+            raise ConfigError(f"{name}: expected {least} or more, got {value}")
+
+
+def _check_lists(**lists: Sequence[str]) -> None:
+    for name, given in lists.items():
+        if isinstance(given, str):  # whose letters would be taken for names
+            raise ConfigError(f"{name}: expected a list, got '{given}'")
 
 
 def _tuned(study: Study, asked: Asked) -> Study:

@@ -128,3 +128,8 @@ def test_whatever_a_run_raises_stops_no_other(
     with pytest.raises(MsdkitError, match="narrow, seed 0: RuntimeError: out of memory"):
         compare([files["narrow"], files["wide"]], [files["base"]], out=tmp_path / "out", tiny=True)
     assert made == ["narrow", "wide"]
+
+
+def test_a_name_in_place_of_a_list_is_told() -> None:
+    with pytest.raises(ConfigError, match="methods: expected a list, got 'kd'"):
+        compare(methods="kd")
