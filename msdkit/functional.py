@@ -3,6 +3,7 @@ margins, areas under curves, calibration."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import log
 from typing import Literal
 
@@ -55,6 +56,14 @@ def probabilities(task: str, logits: Tensor) -> Tensor:
     if task == "regression":
         return logits
     return logits.softmax(-1) if task == "single_label" else logits.sigmoid()
+
+
+def without_classes(logits: Tensor, classes: Sequence[int]) -> Tensor:
+    """[..., C] -> [..., C]: these classes get the least number there is, a probability of 0."""
+    if not classes:
+        return logits
+    columns = torch.tensor(classes, device=logits.device)
+    return logits.index_fill(-1, columns, torch.finfo(logits.dtype).min)
 
 
 def log_odds(task: str, logits: Tensor) -> Tensor:

@@ -93,6 +93,7 @@ def print_run(results: Mapping[str, Any]) -> None:
         print_slices(f"slices of {split}", found.get("slices", {}))
     rows = [[name, *cost_cells(c)] for name, c in results["cost"].items()]
     print_table("cost at inference", ["model", "parameters", "FLOPs/example", "examples/s"], rows)
+    print_scoring(results)
     for line in results.get("teachers", []):
         print(f"teacher: {line}")
     for tried in results.get("search", []):
@@ -100,6 +101,12 @@ def print_run(results: Mapping[str, Any]) -> None:
         found = f"{tried['metric']} {figure(tried['value'])} on val"
         print(f"searched: {candidate_line(parameters)}: {found}")
     print(f"run folder: {results['run_dir']}")
+
+
+def print_scoring(results: Mapping[str, Any]) -> None:
+    """How the labels were scored, where the data set says so."""
+    if scoring := results.get("scoring"):
+        print(f"labels: {scoring}")
 
 
 def candidate_line(parameters: Mapping[str, Any]) -> str:
@@ -120,6 +127,7 @@ def print_study(study: Mapping[str, Any]) -> None:
     """The comparison and the paired differences."""
     for title, header, rows in study_tables(study):
         print_table(title, header, rows)
+    print_scoring(study)
     for line in study["teachers"]:
         print(f"teacher: {line}")
 

@@ -73,6 +73,10 @@ fingerprint = Trait[Callable[[], Any] | None](
 slices = Trait[Callable[[], Mapping[str, Any]] | None](
     "slices", "dataset", None, "`()`: {name: rows} of what is reported apart"
 )
+unanswered = Trait[Sequence[str]](
+    "unanswered", "dataset", (), "its classes that are never an answer, such as `<unk>`"
+)
+scoring = Trait[str]("scoring", "dataset", "", "how its labels were scored, told with results")
 submission = Trait[Callable[..., Any] | None](
     "submission", "dataset", None, "`(rows)`: {file name: text} of what a leaderboard takes"
 )

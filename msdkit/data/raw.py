@@ -143,6 +143,18 @@ class RawSplit:
             raise DataError(f"split '{self.split}': the id '{self.ids[row]}' stands twice")
 
     @cached_property
+    def unanswered(self) -> list[int]:
+        """The classes that the data set says are never an answer, by its `unanswered`."""
+        names = list(traits.unanswered(self.dataset))
+        strangers = [name for name in names if name not in self._classes]
+        if strangers:
+            where = f"{type(self.dataset).__name__}.unanswered"
+            raise DataError(
+                f"{where}: {strangers[0]!r} is no class. Known: {listing(self._classes)}"
+            )
+        return [self._classes[name] for name in names]
+
+    @cached_property
     def slices(self) -> dict[str, Tensor]:
         """{name: rows} of the subsets that the data set wants reported apart; none without labels.
 

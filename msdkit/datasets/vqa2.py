@@ -10,9 +10,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from msdkit.datasets.release import KINDS, Image, Place
-from msdkit.datasets.vqa_answers import Vocabulary, frequent, read_vocabulary, targets
-from msdkit.datasets.vqa_files import TYPES, VqaTable, frequencies, read_imdb, read_official
+from msdkit.datasets.release import KINDS, Image, Place, first_file
+from msdkit.datasets.vqa_answers import Normalise, is_token, joined
+from msdkit.datasets.vqa_files import read_official
+from msdkit.datasets.vqa_imdb import read_imdb
+from msdkit.datasets.vqa_table import TYPES, VqaTable
+from msdkit.datasets.vqa_targets import SoftTargets
+from msdkit.datasets.vqa_vocabulary import frequent, read_vocabulary
 from msdkit.errors import ConfigError, DataError, listing, suggest
 from msdkit.groups import Group, grouped
 from msdkit.hub.paths import is_address, local
@@ -25,31 +29,44 @@ SUBSETS = {
     "val2014": "val2014",
     "minival2014": "val2014",  # MMF's cut of val2014
     "nominival2014": "val2014",
+    "val2train2014": "val2014",  # Pythia's name of the rest
     "test2015": "test2015",
     "test-dev2015": "test2015",
 }
 DEFAULT = {"train": "train2014", "val": "val2014", "test": "test-dev2015"}
+IMDB = ("", "imdb/", "defaults/annotations/")  # where it lies: anywhere, by Pythia, by MMF
 NAME = "COCO_{split}_{id:012d}"  # of a picture
+SCORING = {
+    "official": "as VQA v2's evaluation was released in 2017",
+    "revised": "as VQA v2's evaluation was revised in 2021",
+    "consistent": "all answers in one form, unlike VQA v2's evaluation",
+}
 
 
 @DATASETS.register("vqa2")
 class Vqa2:
     """Question and picture -> one of the frequent answers; Goyal et al., arXiv 1612.00837.
 
-    Each question has the answers of ten people. The label of class c is the official accuracy of
-    giving that answer: 0, 0.3, 0.6, 0.9 or 1 for 0, 1, 2, 3, or more people who gave it.
+    Each question has the answers of ten people. The label of class c is the accuracy of giving
+    that answer: 0, 0.3, 0.6, 0.9 or 1 for 0, 1, 2, 3, or more people who gave it.
 
     folder: holds the unpacked files of https://visualqa.org/download.html (CC BY 4.0; pictures of
     COCO): `v2_OpenEnded_mscoco_train2014_questions.json`, `v2_mscoco_train2014_annotations.json`
     and so on (test2015 and test-dev2015 have no annotations, so no labels); the pictures as
-    `train2014/COCO_train2014_000000458752.jpg`. Where the questions of a split are missing, MMF's
-    `imdb_train2014.npy` is read in their place.
+    `train2014/COCO_train2014_000000458752.jpg`. Where the questions of a split are missing, the
+    `imdb_train2014.npy` of Pythia or MMF is read in their place.
     splits: the questions of each split, by default {train: train2014, val: val2014, test:
     test-dev2015}.
     vocabulary: a file with the answers in the order of a model's logits: LXMERT's or UNITER's
-    `ans2label.json`, MMF's `answers_vqa.txt`. Without it the classes are the answers that are the
-    most frequent one of at least `min_answers` questions of `vocabulary_from`, subsets with
-    annotations; [train2014, val2014] gives the 3,129 classes that most published models have.
+    `ans2label.json`, MMF's `answers_vqa.txt`. Tokens in it such as <unk> keep their logit and are
+    never answered; "women 's" is answered as "women's". Without it the classes are the answers
+    that are the most frequent one of at least `min_answers` questions of `vocabulary_from`, subsets
+    with annotations; [train2014, val2014] gives the 3,129 classes that most published models have.
+    normalise: when two answers are the same. `official`: by the evaluation released with VQA v2 in
+    2017, whose numbers papers give: a model's answer takes one form (lower case, 2 for two, no
+    articles), people's lose their punctuation, and not even that where all ten are equal; so nobody
+    can agree with "none" or "the dog". `revised`: as it was changed in 2021: all take that form,
+    or none where people's are equal. `consistent`: all do, always.
     image: `file`, the picture; `key`, its name in a feature store, formed by `key` from {split}
     (of COCO) and {id}: UNITER's stores say "coco_{split}_{id:012d}", others "{id}".
 
@@ -69,6 +86,7 @@ class Vqa2:
         vocabulary: str | None = None,
         vocabulary_from: list[str] | None = None,
         min_answers: PositiveInt = 9,
+        normalise: Normalise = "official",
         image: Image = "file",
         key: str = NAME,
     ) -> None:
@@ -91,15 +109,16 @@ class Vqa2:
                 f"{self.folder}: split '{split}' needs the answers of {self.subset} "
                 f"({_file('annotations', self.subset)})"
             )
-        known = Vocabulary(self.label_names).classes(self.table.answers)
-        self.given: np.ndarray = known[self.table.given]  # int32 [N, 10], -1: in no class
+        self.targets = SoftTargets(self.table, self.label_names, normalise)
+        self.unanswered = [name for name in self.label_names if is_token(name)]
+        self.scoring = f"{SCORING[normalise]} ({normalise})"
 
     def __len__(self) -> int:
         return len(self.table.question_ids)
 
     def __getitem__(self, index: int) -> Example:
         example = self.unlabelled(index)
-        if len(self.given):
+        if len(self.targets):
             example.label = self.labels([index])[0]
         return example
 
@@ -112,7 +131,8 @@ class Vqa2:
     def fingerprint(self) -> str:
         """A digest of the content: questions, pictures, annotators' answers and classes."""
         table, found = self.table, hashlib.blake2b(digest_size=12)
-        for column in (table.question_ids, table.image_ids, *table.texts, self.given):
+        scored = (self.targets.given, self.targets.alike, self.targets.same)
+        for column in (table.question_ids, table.image_ids, *table.texts, *scored):
             found.update(column.tobytes())
         found.update("\0".join([self._name(0), *self.label_names]).encode())
         return found.hexdigest()
@@ -134,7 +154,7 @@ class Vqa2:
 
     def labels(self, rows: Sequence[int]) -> np.ndarray:
         """float32 [B, C]: the labels of several examples; all at once would take gigabytes."""
-        return targets(self.given[rows], len(self.label_names))
+        return self.targets[rows]
 
     def record(self, index: int) -> dict[str, Any]:
         """The question's number, its picture's, and the type of its answer."""
@@ -151,28 +171,37 @@ class Vqa2:
     def submission(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
         """One json with `[{"question_id": 1, "answer": "yes"}, …]`, every question once."""
         answers = {int(row["id"]): row["prediction"] for row in rows}
+        if tokens := [q for q, answer in answers.items() if is_token(answer)]:
+            raise DataError(
+                f"submission of {self.subset}: '{answers[tokens[0]]}' to question {tokens[0]} is a "
+                "token; expected answers"
+            )
         odd = set(answers) ^ set(self.table.question_ids.tolist())
         if odd:
             state = "no prediction for" if min(odd) not in answers else "a prediction without"
             raise DataError(f"submission of {self.subset}: {state} question {min(odd)}")
-        given = [{"question_id": q, "answer": answer} for q, answer in answers.items()]
+        given = [{"question_id": q, "answer": joined(a)} for q, a in answers.items()]
         name = f"vqa_OpenEnded_mscoco_{self.subset}_results.json"
         return {name: json.dumps(given, ensure_ascii=False) + "\n"}
 
     def _read(self, subset: str) -> VqaTable:
         questions = self.folder / _file("questions", subset)
         annotations = self.folder / _file("annotations", subset)
-        imdb = self.folder / f"imdb_{subset}.npy"
         if questions.is_file():
             return read_official(questions, annotations if annotations.is_file() else None)
-        if imdb.is_file():
-            return read_imdb(imdb)
-        raise DataError(f"{self.folder}: no {questions.name}, and no {imdb.name} of MMF either")
+        name = f"imdb_{subset}.npy"
+        return read_imdb(
+            first_file(
+                self.folder,
+                [f"{place}{name}" for place in IMDB],
+                f"{questions.name}, and no {name} of MMF either",
+            )
+        )
 
     def _frequent(self, subsets: Sequence[str], least: int) -> list[str]:
         tables = [self.table if s == self.subset else self._read(_known(s)) for s in subsets]
         bare = [s for s, table in zip(subsets, tables, strict=True) if not len(table.given)]
-        names = [] if bare else frequent(*frequencies(tables), least)
+        names = [] if bare else frequent(tables, least)
         if not names:
             why = f"{bare[0]} has no answers" if bare else f"none in {', '.join(subsets)}"
             raise DataError(

@@ -15,7 +15,7 @@ from msdkit.data.labels import Labels, labels_at
 from msdkit.data.raw import RawSplit
 from msdkit.data.split import Split
 from msdkit.errors import ConfigError, TrainingError
-from msdkit.functional import probabilities
+from msdkit.functional import probabilities, without_classes
 from msdkit.progress import bar
 from msdkit.registry import METRICS
 from msdkit.types import Task, View
@@ -33,12 +33,13 @@ def predict(
     device: torch.device | str = "cpu",
     what: str = "evaluate",
 ) -> dict[str, Tensor]:
-    """{view: logits `[N, C]`} on the CPU; the random state of training stays as it was.
+    """{view: logits `[N, C]`} on the CPU, the least for classes that are never an answer; the
+    random state of training stays as it was.
 
     Several processes share the batches, which are those of one process; the main one gets all
     logits, and the others nothing.
     """
-    training, parts = model.training, []
+    training, parts, never = model.training, [], split.inputs.raw.unanswered
     batches, world = torch.arange(len(split)).split(batch_size), parallel.world()
     ends = [len(batches) * r // world for r in range(world + 1)]
     shares = [batches[start:end] for start, end in pairwise(ends)]
@@ -49,12 +50,13 @@ def predict(
         for rows in mine:
             inputs = {m: s.to(device) for m, s in split.inputs.batch(rows.tolist()).items()}
             outputs = model(inputs, list(views))
-            parts.append({v: outputs[v].logits.float().cpu() for v in views})
+            logits = {v: outputs[v].logits.float().cpu() for v in views}
+            parts.append({v: without_classes(x, never) for v, x in logits.items()})
             advance(len(rows))
     model.train(training)
     found = {v.name: [part[v] for part in parts] for v in views}
-    logits = {v: parallel.to_main(torch.cat(p) if p else None, counts) for v, p in found.items()}
-    return {v: x for v, x in logits.items() if x is not None}
+    whole = {v: parallel.to_main(torch.cat(p) if p else None, counts) for v, p in found.items()}
+    return {v: x for v, x in whole.items() if x is not None}
 
 
 def score(

@@ -156,8 +156,9 @@ def _run(folder: Path) -> tuple[Run, list[str], Any]:
 
 
 def _measured(results: Results) -> list[str]:
-    """The names of the metrics, the one that decides first."""
-    return [results.metric, *map(metric_name, results.metrics)]
+    """The names of the metrics, the one that decides first, and how labels were scored."""
+    names = [results.metric, *map(metric_name, results.metrics)]
+    return [*names, results.scoring] if results.scoring else names
 
 
 def _json(path: Path) -> Any:

@@ -26,6 +26,7 @@ def facts(subject: Subject) -> dict[str, str]:
     found = {
         "Data": f"{described(_config(first)['dataset'])}; {count:,} examples of the "
         f"{subject.split} split, {classes:,} {named}, modalities {', '.join(subject.modalities)}",
+        "Labels": "; ".join(_each(subject, lambda run: [run.results.scoring])),
         "Teacher": "; ".join(_each(subject, lambda run: run.results.teachers)),
         "Student": "; ".join(_each(subject, lambda run: [described(_config(run)["student"])])),
         "Training": "; ".join(_each(subject, lambda run: [_length(run)])),

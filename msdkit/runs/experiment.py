@@ -25,6 +25,7 @@ from msdkit.evaluation.scores import (
     predict,
     score_split,
 )
+from msdkit.functional import without_classes
 from msdkit.io.cache import cache_dir
 from msdkit.parallel import from_main
 from msdkit.registry import DATASETS, METRICS, WEIGHTINGS
@@ -144,9 +145,11 @@ class Experiment:
         return self._inputs[split]
 
     def teacher_logits(self, split: str, views: list[View]) -> dict[str, Tensor]:
-        """{view: [N, C]} from the teacher cache, built when it is missing."""
+        """{view: [N, C]} from the teacher cache, built when it is missing; the least for classes
+        that are never an answer."""
         assert self.teachers is not None
-        return {v: rows[:] for v, rows in self.teachers.answers(split, views)["logits"].items()}
+        never, answers = self.raw(split).unanswered, self.teachers.answers(split, views)
+        return {v: without_classes(rows[:], never) for v, rows in answers["logits"].items()}
 
     @cached_property
     def distiller(self) -> Distiller:

@@ -57,6 +57,7 @@ def new_model(
         train.label_names,
         [str(Path(p).resolve()) if p.endswith(".py") else p for p in config.plugins],
         traits.id_column(train.dataset),
+        [train.label_names[i] for i in train.unanswered],
     )
 
 

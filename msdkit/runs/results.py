@@ -49,9 +49,9 @@ class Results(msgspec.Struct, kw_only=True, omit_defaults=True):
     """A run's results; keys of other versions of msdkit are not read.
 
     config: resolved, without what changes no number; search: {parameter: …, "metric": name,
-    "value": on val} of each of the weighting's candidates, the best first; metric: the one that
-    decides; metrics: names or nodes; teachers: how each was trained, in a line; cost: by "student"
-    and "teacher".
+    "value": on val} of each of the weighting's candidates, the best first; scoring: how labels were
+    scored, where the data set says so; metric: the one that decides; metrics: names or nodes;
+    teachers: how each was trained, in a line; cost: by "student" and "teacher".
     """
 
     run_dir: str
@@ -61,6 +61,7 @@ class Results(msgspec.Struct, kw_only=True, omit_defaults=True):
     seconds_this_session: float
     task: Task
     label_names: list[str]
+    scoring: str = ""
     metric: str
     metrics: list[Any]
     teachers: list[str] = msgspec.field(default_factory=lambda: [])  # written though it is empty

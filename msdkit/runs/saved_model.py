@@ -16,7 +16,7 @@ from msdkit import parallel, traits
 from msdkit.config.schema import Node
 from msdkit.data.inputs import pad
 from msdkit.errors import DataError
-from msdkit.functional import probabilities
+from msdkit.functional import probabilities, without_classes
 from msdkit.hub.paths import local
 from msdkit.io.files import whole_folder, write_text
 from msdkit.models.weights import load_weights
@@ -35,7 +35,8 @@ class SavedModel:
 
     node: the model's plugin node, with every parameter that it was built with; fields: where the
     rows of a file hold each modality: a type (the column is called like the modality) or
-    `{column, type}`; id_column: where they hold the id.
+    `{column, type}`; id_column: where they hold the id; unanswered: the classes that are never an
+    answer.
     """
 
     model: nn.Module
@@ -48,6 +49,7 @@ class SavedModel:
     label_names: list[str]
     plugins: list[str] = field(default_factory=list)
     id_column: str = "id"
+    unanswered: list[str] = field(default_factory=list)
 
     @property
     def modalities(self) -> dict[str, Modality]:
@@ -82,6 +84,7 @@ class SavedModel:
             "task": self.task,
             "label_names": self.label_names,
             "plugins": self.plugins,
+            "unanswered": self.unanswered,
         }
         write_text(folder / ABOUT, json.dumps(about, indent=1))
 
@@ -106,14 +109,15 @@ class SavedModel:
     def logits(
         self, examples: Sequence[Mapping[str, Any]], views: Sequence[str] = (MULTIMODAL,)
     ) -> dict[str, Tensor]:
-        """B raw examples -> {view: [B, C]}"""
+        """B raw examples -> {view: [B, C]}, the least for classes that are never an answer."""
         parsed = [View.parse(v, self.processors) for v in views]
         self.model.eval()
         device = next(self.model.parameters()).device
         with torch.inference_mode():
             inputs = {m: s.to(device) for m, s in self.inputs(examples, parsed).items()}
             outputs = self.model(inputs, parsed)
-        return {v: outputs[v].logits for v in parsed}
+        never = [self.label_names.index(name) for name in self.unanswered]
+        return {v: without_classes(outputs[v].logits, never) for v in parsed}
 
     def predict(
         self, examples: Sequence[Mapping[str, Any]], view: str = MULTIMODAL
@@ -164,6 +168,7 @@ def load(folder: str | Path, masking: Node | None = None) -> SavedModel:
         about["label_names"],
         about["plugins"],
         about["id_column"],
+        about.get("unanswered", []),  # absent in older folders
     )
 
 

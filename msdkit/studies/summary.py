@@ -51,6 +51,7 @@ def summarise(runs: Runs, baseline: str, dataset: str) -> dict[str, Any]:
         "split": first.split,
         "task": first.task,
         "metric": first.metric,
+        "scoring": first.scoring,
         "baseline": baseline,
         "seeds": len(runs[baseline]),
         "teachers": sorted({t for rs in runs.values() for r in rs for t in r.teachers}),

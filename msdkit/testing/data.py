@@ -66,6 +66,8 @@ def _check_split(data: Any, split: str) -> None:
     names = list(data.label_names)
     distinct = len(set(names)) == len(names) and all(isinstance(n, str) for n in names)
     promise(distinct, data, f"must have distinct strings as label_names, has {names}")
+    never = [name for name in traits.unanswered(data) if name not in names]
+    promise(not never, data, f"has classes in `unanswered` that are none of label_names: {never}")
     promise(len(data) > 0, data, f"has no example in {split}")
     ids: set[str] = set()
     for i in range(min(len(data), EXAMPLES)):

@@ -7,7 +7,7 @@ data set hold the same examples.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -223,15 +223,21 @@ def vqa_rows(subset: str, count: int = EACH) -> list[tuple[dict[str, Any], dict[
 
 
 def write_vqa2(folder: Path, layout: str = "official") -> dict[str, Any]:
-    """layout: "official" (annotations in another order than the questions), "mmf"."""
+    """layout: "official" (annotations in another order than the questions), "pythia", "mmf"."""
+    if layout == "pythia":
+        words = ["10", "2", "cat's", "dog", "no", "yes"]  # in the order that Pythia sorts them to
+        write_lines(folder / "answers_vqa.txt", ["<unk>", *words])
     for subset in VQA_SUBSETS:
         rows, part = vqa_rows(subset), subset.replace("-dev", "")
         for question, _ in rows:
             number = question["image_id"]
             write_picture(folder / part / f"COCO_{part}_{number:012d}.jpg", number)
         labelled = not subset.startswith("test")
-        if layout == "mmf":
-            np.save(folder / f"imdb_{subset}.npy", _imdb(subset, labelled))
+        if layout != "official":
+            place = folder / {"mmf": "defaults/annotations", "pythia": "imdb"}[layout]
+            place.mkdir(parents=True, exist_ok=True)
+            imdb = mmf_imdb if layout == "mmf" else pythia_imdb
+            np.save(place / f"imdb_{subset}.npy", np.array(imdb(subset, labelled), dtype=object))
             continue
         head = {"info": {"version": "2.0"}, "data_subtype": subset}
         asked = {**head, "questions": [question for question, _ in rows]}
@@ -244,19 +250,41 @@ def write_vqa2(folder: Path, layout: str = "official") -> dict[str, Any]:
     return {"folder": str(folder), "min_answers": 2}
 
 
-def _imdb(subset: str, labelled: bool) -> np.ndarray:
-    """MMF's rows, a header first."""
-    rows: list[dict[str, Any]] = [{"version": 1, "dataset_name": "vqa2", "has_answer": labelled}]
+def mmf_imdb(subset: str, labelled: bool) -> list[dict[str, Any]]:
+    """A header, then rows with the answers under the name that MMF's database hands them on by."""
+    header = {"version": 1, "dataset_name": "vqa2", "has_answer": labelled}
+    return [header, *imdb_rows(subset, labelled, lambda given: {"answers": given})]
+
+
+def pythia_imdb(subset: str, labelled: bool) -> list[dict[str, Any]]:
+    """As `build_vqa_2.0_imdb.py` writes it: answers twice, all of them as they were given, and
+    those of them that stand in the vocabulary word for word, or <unk>."""
+    words = {"10", "2", "cat's", "dog", "no", "yes"}
+
+    def both(given: list[str]) -> dict[str, list[str]]:
+        valid = [answer for answer in given if answer in words]
+        return {"all_answers": given, "valid_answers": valid or ["<unk>"]}
+
+    header = {"create_time": "2018-07-26 10:00", "dataset_name": "vqa", "version": 1}
+    header |= {"has_answer": labelled, "has_gt_layout": False}
+    return [header, *imdb_rows(subset, labelled, both)]
+
+
+def imdb_rows(
+    subset: str, labelled: bool, answers: Callable[[list[str]], dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """The questions of a subset, with what becomes of the ten answers to each."""
+    rows = []
     for question, annotation in vqa_rows(subset):
         name = f"COCO_{subset.replace('-dev', '')}_{question['image_id']:012d}"
         row = {
-            "image_id": question["image_id"],
             "image_name": name,
-            "feature_path": f"{name}.npy",
+            "image_id": question["image_id"],
             "question_id": question["question_id"],
+            "feature_path": f"{name}.npy",
             "question_str": question["question"],
             "question_tokens": question["question"].lower().strip("?").split(),
         }
-        answers = [answer["answer"] for answer in annotation["answers"]]
-        rows.append({**row, **({"answers": answers} if labelled else {})})
-    return np.array(rows, dtype=object)
+        given = [answer["answer"] for answer in annotation["answers"]]
+        rows.append({**row, **(answers(given) if labelled else {})})
+    return rows
