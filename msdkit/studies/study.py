@@ -156,6 +156,7 @@ def _write(study: Mapping[str, Any], out: Path) -> None:
     tables = study_tables(study)
     write_text(out / SUMMARY, json_text(study, indent=1))
     text = "\n".join(f"### {title}\n\n{markdown(head, rows)}" for title, head, rows in tables)
+    text += f"\nLabels: {study['scoring']}.\n" if study["scoring"] else ""
     text += "".join(f"\nTeacher: {line}.\n" for line in study["teachers"])
     write_text(out / "compare.md", text)
     file = io.StringIO()
