@@ -76,7 +76,9 @@ slices = Trait[Callable[[], Mapping[str, Any]] | None](
 unanswered = Trait[Sequence[str]](
     "unanswered", "dataset", (), "its classes that are never an answer, such as `<unk>`"
 )
-scoring = Trait[str]("scoring", "dataset", "", "how its labels were scored, told with results")
+scoring = Trait[str | None](
+    "scoring", "dataset", None, "how its labels were scored, told with results"
+)
 submission = Trait[Callable[..., Any] | None](
     "submission", "dataset", None, "`(rows)`: {file name: text} of what a leaderboard takes"
 )

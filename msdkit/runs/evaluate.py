@@ -68,7 +68,7 @@ def conclude(
         seconds_this_session=round(seconds, 1),
         task=experiment.task,
         label_names=experiment.label_names,
-        scoring=traits.scoring(experiment.raw(names[-1]).dataset),
+        scoring=traits.scoring(experiment.raw(names[-1]).dataset) or "",
         metric=experiment.metric,
         metrics=experiment.metrics,
         teachers=teachers_training(experiment.config, experiment.tiny),
