@@ -117,8 +117,11 @@ misfits = Trait[Callable[..., Iterable[tuple[str, str]]] | None](
 parameters_from = Trait[Callable[[Path], Parameters] | None](
     "parameters_from", "model", None, "`(folder)`: the parameters that its weights there have"
 )
-load_folder = Trait[Callable[[Any], None] | None](
-    "load_folder", "model", None, "`(folder)`: loads weights of its own format"
+load_folder = Trait[Callable[..., None] | None](
+    "load_folder",
+    "model",
+    None,
+    "`(folder)`: loads weights of its own format; `labels`, if it takes them: its classes",
 )
 read = Trait[Callable[..., list[str]] | None](
     "read", "model", None, "`(views)`: the modalities that it reads to answer them"

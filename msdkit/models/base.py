@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from msdkit.errors import ConfigError, DataError, listing, suggest
+from msdkit.models.checkpoint_config import home
 from msdkit.models.masking import Drop, Embedded, Masking
-from msdkit.models.weights import load_strictly, read_weights
+from msdkit.models.weights import load_strictly, load_whole
 from msdkit.registry import MODELS
 from msdkit.types import TASKS, Modality, ModelOutput, Padded, Task, View
 
@@ -133,8 +134,13 @@ class Model(nn.Module):
 
     @classmethod
     def parameters_from(cls, folder: str | Path) -> dict[str, Any]:
-        """The parameters that a folder's model was built with, from its `model.json`."""
-        path = Path(folder) / "model.json"
+        """The parameters that a folder's model was built with, from its `model.json`.
+
+        A file may lie without one: then the config alone tells them.
+        """
+        path = home(folder) / "model.json"
+        if Path(folder).is_file() and not path.exists():
+            return {}
         try:
             node = json.loads(path.read_text(encoding="utf-8"))
             name, params = node["name"], dict(node["params"])
@@ -149,11 +155,12 @@ class Model(nn.Module):
         return params
 
     def load_folder(self, folder: str | Path) -> None:
-        """Load a folder's `model.safetensors`; every tensor must match by name and shape.
+        """Load a folder's weights, or a file of them; every tensor must match by name and shape.
 
-        Only the masking's own state may differ, since a masking may change after training.
+        Only the masking's own state may differ, since a masking may change after training. Names
+        may be wrapped as parallel training, compiling and Lightning do.
         """
-        load_strictly(self, read_weights(folder), str(folder), optional=("masking.",))
+        load_whole(self, folder, optional=("masking.",))
 
     def load_teacher_layers(self, teacher: Model, layers: Sequence[int]) -> list[str]:
         """Copy the teacher's encoder layers `layers` (from 0) into this model's layers, in order,

@@ -6,7 +6,7 @@ B batch, L positions, H hidden width, C classes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,6 @@ from msdkit.models.packing import Packing
 from msdkit.models.transformer import Dropout, Inside, attention_scores, run_layers
 from msdkit.types import Modality, ModelOutput, Padded
 
-Pool = Literal["cls", "last_token"]
 # A constructor's parameter and its key in transformers' config.json
 CONFIG_KEYS = {
     "layers": "num_hidden_layers",

@@ -2,60 +2,84 @@
 
 from __future__ import annotations
 
-import json
 import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor, nn
 
 from msdkit.errors import DataError, listing
+from msdkit.models.checkpoint_config import is_foreign
+from msdkit.models.head_rows import arranged
 from msdkit.models.weights import load_strictly
+from msdkit.models.wrappers import COUNTER, bare, model_at, parts_of, starts
+
+__all__ = ["UNFED", "WORDS", "Rules", "is_foreign", "load_foreign", "sizes", "translate"]
 
 # (regular expression, what takes its place); a table's rules are applied in order, each once
 Rules = Sequence[tuple[str, str]]
 
-# What wraps or ages any BERT: parallel training, TensorFlow's names, a constant
-COMMON: Rules = (
-    (r"^(module\.)+", ""),
-    (r"\.gamma$", ".weight"),
-    (r"\.beta$", ".bias"),
-)
+COMMON: Rules = ((r"\.gamma$", ".weight"), (r"\.beta$", ".bias"))  # TensorFlow's names
 CONSTANTS = re.compile(r"embeddings\.(position_ids|token_type_ids)$")
-
-DISTILBERT: Rules = (
-    (r"^distilbert\.", ""),
-    (r"^transformer\.layer\.(\d+)\.", r"bert.encoder.layer.\1."),
-    (r"\.attention\.q_lin\.", ".attention.self.query."),
-    (r"\.attention\.k_lin\.", ".attention.self.key."),
-    (r"\.attention\.v_lin\.", ".attention.self.value."),
-    (r"\.attention\.out_lin\.", ".attention.output.dense."),
-    (r"\.sa_layer_norm\.", ".attention.output.LayerNorm."),
-    (r"\.ffn\.lin1\.", ".intermediate.dense."),
-    (r"\.ffn\.lin2\.", ".output.dense."),
-    (r"\.output_layer_norm\.", ".output.LayerNorm."),
-    (r"^(vocab_\w+|pre_classifier|qa_outputs)\.", r"other_head.\1."),
-)
+UNFED: Rules = ((r"^head\.", "other_head."),)  # for a head that reads what the model lacks
+# A model is found by its table of words
+WORDS = "bert.embeddings.word_embeddings.weight"
+TABLES = ("word_embeddings.weight", "token_embedding.weight")
+POOLER = "bert.pooler.dense.weight"
 
 
 def translate(
-    weights: Mapping[str, Tensor], rules: Rules, where: str | Path
+    weights: Mapping[str, Tensor], rules: Rules, where: str | Path, words: str = WORDS
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors under our names, and {our name: its name there}; DataError where two become one."""
+    """Tensors under our names, and {our name: its name there}; DataError where two become one.
+
+    Names lose the words of wrappers and what stands before all of the model (Lightning's `model.`,
+    `net.`, `student.`); what lies beside it is named `beside.…`. words: our name of its table.
+    """
+    names = {name: bare(name) for name in weights if name.rpartition(".")[2] != COUNTER}
+    start, others = _place(names.values(), rules, words, where)
     found: dict[str, Tensor] = {}
     origin: dict[str, str] = {}
-    for name, value in weights.items():
-        new = name
-        for pattern, replacement in (*COMMON, *rules):
-            new = re.sub(pattern, replacement, new, count=1)
+    for name, short in names.items():
+        inside = short.startswith(start) and not short.startswith(others)
+        new = _renamed(short.removeprefix(start), rules) if inside else f"beside.{short}"
         if CONSTANTS.search(new):
             continue
         if new in origin:
             raise DataError(f"{where}: {origin[new]} and {name} both stand for {new}")
-        found[new], origin[new] = value, name
+        found[new], origin[new] = weights[name], name
     return found, origin
+
+
+def _renamed(name: str, rules: Rules) -> str:
+    for pattern, replacement in (*COMMON, *rules):
+        name = re.sub(pattern, replacement, name, count=1)
+    return name
+
+
+def _place(
+    names: Iterable[str], rules: Rules, words: str, where: str | Path
+) -> tuple[str, tuple[str, ...]]:
+    """What stands before the model's names, and before those of others like it."""
+    found = set()
+    for name in names:
+        if name.endswith(TABLES):
+            fits = (s for s in starts(name) if _renamed(name.removeprefix(s), rules) == words)
+            found |= {start for start in [next(fits, None)] if start is not None}
+    found = {start for start in found if not _is_another_kind(start)}
+    start = model_at(found, where) or ""
+    return start, tuple(found - {start, ""})
+
+
+def _is_another_kind(start: str) -> bool:
+    """Whether transformers calls a kind of model so (roberta.), whose sums differ from BERT's."""
+    if not start:
+        return False
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES as KINDS
+
+    ours = {"bert", "clip", "siglip", "vilt", "visual_bert"}
+    return any(part in KINDS.keys() - ours for part in start.split("."))
 
 
 def load_foreign(
@@ -65,14 +89,24 @@ def load_foreign(
     where: str | Path,
     replaceable: Iterable[str],
     copies: Mapping[str, str] | None = None,
+    labels: Sequence[str] = (),
 ) -> None:
     """Load a checkpoint through a table of names; DataError naming every tensor without a match.
 
     Only what begins with one of `replaceable` may lack, not fit or be left over: it stays new or
-    unread, with a warning that names it. copies: {new tensor: the tensor that it starts from}.
+    unread, with a warning that names it. So does what lies beside the model, and a head whose
+    pooler is not there. copies: {new tensor: the tensor that it starts from}; labels: the names of
+    the model's classes, which a trained head's rows are put in the order of.
     """
-    found, origin = translate(weights, rules, where)
     own, may = model.state_dict(), tuple(replaceable)
+    words = next((n for n in own if n.endswith(TABLES)), WORDS)
+    found, origin = translate(weights, rules, where, words)
+    if POOLER in own.keys() - found.keys():
+        found, origin = translate(weights, (*rules, *UNFED), where, words)
+    found = arranged(found, model, Path(where), labels)
+    tops = {name.split(".")[0] for name in own}
+    beside = {n for n in found if n.split(".")[0] not in tops and not n.startswith(may)}
+    found = {n: v for n, v in found.items() if n not in beside}
     fits = {n for n in own.keys() & found.keys() if found[n].shape == own[n].shape}
     new = {n for n in own.keys() - fits if n.startswith(may)}
     unread = {n for n in found.keys() - own.keys() if n.startswith(may)}
@@ -82,6 +116,9 @@ def load_foreign(
     load_strictly(model, loaded | copied | kept, str(where), optional=("masking.",))
     unfit = {n: list(found[n].shape) for n in kept.keys() & found.keys()}
     _warn(where, kept.keys() - unfit.keys(), unfit, {origin[n] for n in unread})
+    if beside:
+        parts = parts_of(bare(origin[n]) for n in beside)
+        warnings.warn(f"{where}: beside the model, not used: {parts}", stacklevel=3)
 
 
 def _warn(
@@ -96,40 +133,15 @@ def _warn(
             warnings.warn(f"{where}: {what}: {listing(names)}", stacklevel=4)
 
 
-def is_foreign(place: Path) -> bool:
-    """Whether a file or folder holds another program's checkpoint: ours come with model.json."""
-    if place.is_file() or (place / "model.json").exists():
-        return place.is_file()
-    return (place / "config.json").exists() or not (place / "model.safetensors").exists()
-
-
-def read_config(
-    folder: Path, kinds: Iterable[str], fixed: Mapping[str, Any], usual: str | None = None
-) -> dict[str, Any]:
-    """transformers' config.json; DataError on another model_type, or another value of `fixed`.
-
-    usual: the model_type where the file names none.
-    """
-    path = folder / "config.json"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-        kind = config.get("model_type", usual)
-    except (OSError, ValueError, AttributeError) as error:
-        raise DataError(f"{path} is not JSON, or cannot be read ({error})") from error
-    if kind not in (known := list(kinds)):
-        raise DataError(f"{path}: model_type is '{kind}'; accepted: {listing(known)}")
-    for key, value in fixed.items():
-        if config.get(key, value) != value:
-            raise DataError(f"{path}: {key} is {config[key]!r}; accepted: {value!r}")
-    return {**config, "model_type": kind}
-
-
 def sizes(weights: Mapping[str, Tensor], where: str | Path) -> dict[str, int]:
-    """The sizes of a BERT, told from its translated tensors; heads are 64 wide, as BERT's are."""
+    """The sizes of a BERT, told from its translated tensors, which do not tell its heads.
+
+    These count as 64 wide, as BERT's are, or where that cannot be as BERT's 12, or 1.
+    """
     prefix = "bert.encoder.layer."
     numbers = {int(n.removeprefix(prefix).split(".")[0]) for n in weights if n.startswith(prefix)}
     try:
-        vocab_size, hidden = weights["bert.embeddings.word_embeddings.weight"].shape
+        vocab_size, hidden = weights[WORDS].shape
         max_positions = len(weights["bert.embeddings.position_embeddings.weight"])
         intermediate = len(weights[f"{prefix}0.intermediate.dense.weight"])
     except (KeyError, ValueError) as error:
@@ -137,7 +149,7 @@ def sizes(weights: Mapping[str, Tensor], where: str | Path) -> dict[str, int]:
     return {
         "layers": len(numbers),
         "hidden": hidden,
-        "heads": max(1, hidden // 64),
+        "heads": hidden // 64 if not hidden % 64 else 12 if not hidden % 12 else 1,
         "intermediate": intermediate,
         "vocab_size": vocab_size,
         "max_positions": max_positions,

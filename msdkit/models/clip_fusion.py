@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from msdkit.errors import ConfigError, DataError
 from msdkit.groups import Group, grouped
 from msdkit.models.base import EmbeddingModel
-from msdkit.models.checkpoint_names import is_foreign, load_foreign, read_config
+from msdkit.models.checkpoint_config import is_foreign, read_config
+from msdkit.models.checkpoint_names import load_foreign
 from msdkit.models.keys import Names
 from msdkit.models.masking import Embedded, Masking
 from msdkit.models.weights import read_weights

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from msdkit.errors import DataError
 
-# Beside tensors and plain values, checkpoints of MMF and Pythia hold the config of their training:
-# each of these names yields an empty stand-in, whatever the file wants to do with it.
+# Beside tensors and plain values, checkpoints of MMF, Pythia and Lightning hold the config of their
+# training: each of these names yields an empty stand-in, whatever the file wants to do with it.
 _NODES = "Any Boolean Bytes Enum Float Integer InterpolationResult Literal None Path String Value"
 INERT = {
     "omegaconf.dictconfig": "DictConfig",
@@ -31,14 +31,26 @@ INERT = {
     "numpy": "dtype",
     "numpy.core.multiarray": "scalar",
     "numpy._core.multiarray": "scalar",
+    "functools": "partial",
+    "pathlib": "Path PosixPath PurePosixPath PureWindowsPath WindowsPath",
+    "pathlib._local": "Path PosixPath PurePosixPath PureWindowsPath WindowsPath",
 }
+# So do all names of these, such as the optimizers and layers in Lightning's hyper_parameters.
+INERT_PACKAGES = ("torch.optim", "torch.nn", "lightning", "lightning_fabric", "pytorch_lightning")
 # These are filled item by item, which is safe with a plain dictionary in their place.
 INERT_MAPPINGS = {
     "collections": "defaultdict",
+    "lightning.fabric.utilities.data": "AttributeDict",
+    "lightning.pytorch.utilities.parsing": "AttributeDict",
+    "lightning_fabric.utilities.data": "AttributeDict",
+    "pytorch_lightning.utilities.parsing": "AttributeDict",
     "mmf.utils.configuration": "ConfigNode",
     "pythia.utils.configuration": "ConfigNode",
 }
-CONTAINERS = ("model", "state_dict")  # where a training checkpoint keeps the weights
+# Where a training checkpoint keeps the weights: MMF, Lightning and timm, PyTorch's tutorials,
+# DeepSpeed; the running average, where nothing else is there
+CONTAINERS = ("model", "state_dict", "model_state_dict", "module")
+AVERAGES = ("state_dict_ema", "model_ema", "ema_state_dict", "ema")
 CONVERT = (
     "Convert it where it was made: state = torch.load(FILE)['model'] (or what holds the weights "
     "there); safetensors.torch.save_file({k: v.clone() for k, v in state.items()}, "
@@ -60,23 +72,24 @@ class _Inert:
         pass
 
 
-def _stand_ins() -> list[Any]:
-    found: list[Any] = []
-    for module, names in INERT.items():
-        for name in names.split():
-            found.append(type(name, (_Inert,), {"__module__": module, "__qualname__": name}))
-    for module, names in INERT_MAPPINGS.items():
-        for name in names.split():
+class _InertMapping:
+    """Stands for a mapping: a plain one, which torch's unpickler fills item by item."""
 
-            def mapping(*args: Any) -> OrderedDict[Any, Any]:
-                return OrderedDict()
-
-            mapping.__module__, mapping.__qualname__ = module, name
-            found.append(mapping)
-    return found
+    def __new__(cls, *args: Any) -> Any:
+        return OrderedDict()
 
 
-_STAND_INS = _stand_ins()
+def _stand_in(name: str, kind: type = _Inert) -> Any:
+    module, _, qualname = name.rpartition(".")
+    return type(qualname, (kind,), {"__module__": module, "__qualname__": qualname})
+
+
+_STAND_INS = [
+    _stand_in(f"{module}.{name}", kind)
+    for table, kind in ((INERT, _Inert), (INERT_MAPPINGS, _InertMapping))
+    for module, names in table.items()
+    for name in names.split()
+]
 
 
 def read_pickle(path: Path) -> dict[str, Tensor]:
@@ -85,14 +98,34 @@ def read_pickle(path: Path) -> dict[str, Tensor]:
     The unpickler makes tensors, plain values and the stand-ins above; DataError on a file that asks
     for anything else, is damaged, or holds no named tensors.
     """
-    try:
-        with torch.serialization.safe_globals(_STAND_INS):
-            # a zip archive can be mapped, so that only what is used is read
-            mapped = zipfile.is_zipfile(path)
-            state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    except Exception as error:  # every kind of damage raises its own
-        raise DataError(f"{path} {_reason(error)}") from error
-    return _named_tensors(path, state)
+    return _named_tensors(path, _load(path))
+
+
+def read_config_within(path: Path) -> dict[str, Any]:
+    """The config that MMF keeps in a checkpoint, as plain values; empty where there is none."""
+    state = _load(path)
+    config = state.get("config") if isinstance(state, Mapping) else None
+    return dict(config) if isinstance(config, Mapping) else {}
+
+
+def _load(path: Path) -> Any:
+    stand_ins = list(_STAND_INS)
+    while True:
+        try:
+            with torch.serialization.safe_globals(stand_ins):
+                # a zip archive can be mapped, so that only what is used is read
+                mapped = zipfile.is_zipfile(path)
+                return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+        except Exception as error:  # every kind of damage raises its own
+            found = _REFUSED.search(str(error))
+            known = {f"{s.__module__}.{s.__qualname__}" for s in stand_ins}
+            if not found or found[1] in known or not _is_inert(found[1]):
+                raise DataError(f"{path} {_reason(error)}") from error
+            stand_ins.append(_stand_in(found[1]))
+
+
+def _is_inert(name: str) -> bool:
+    return name.startswith(tuple(f"{package}." for package in INERT_PACKAGES))
 
 
 def _reason(error: Exception) -> str:
@@ -100,7 +133,7 @@ def _reason(error: Exception) -> str:
     if found:
         return (
             f"is a pickle that asks for '{found[1]}', which could run code; accepted: tensors, "
-            f"plain values and configs of MMF. {CONVERT}"
+            f"plain values and configs of MMF and Lightning. {CONVERT}"
         )
     lines = str(error).splitlines() or [""]
     return (
@@ -110,9 +143,8 @@ def _reason(error: Exception) -> str:
 
 
 def _named_tensors(path: Path, state: Any) -> dict[str, Tensor]:
-    for key in CONTAINERS:
-        if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
-            state = state[key]
+    while key := next((k for k in (*CONTAINERS, *AVERAGES) if _holds(state, k)), None):
+        state = state[key]
     if not isinstance(state, Mapping) or not state:
         kind = type(state).__name__ if not isinstance(state, Mapping) else "nothing"
         raise DataError(f"{path} holds {kind}; accepted: named tensors, bare or under 'model'")
@@ -122,4 +154,13 @@ def _named_tensors(path: Path, state: Any) -> dict[str, Tensor]:
                 f"{path}: entry {name!r} is a {type(value).__name__}; accepted: tensors, bare or "
                 "in an entry 'model' or 'state_dict'"
             )
+    if all(not value.numel() for value in state.values()):
+        raise DataError(
+            f"{path}: its tensors are empty, as ZeRO's shards are; put them together by "
+            "DeepSpeed's zero_to_fp32.py and name the file that it writes"
+        )
     return {name: value.detach() for name, value in state.items()}
+
+
+def _holds(state: Any, key: str) -> bool:
+    return isinstance(state, Mapping) and isinstance(state.get(key), Mapping)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from msdkit.errors import ConfigError, DataError
 from msdkit.groups import Group, grouped
 from msdkit.models.bert import CONFIG_KEYS, BertClassifier, bert_config, scores_and_values
-from msdkit.models.checkpoint_names import is_foreign, load_foreign, read_config
+from msdkit.models.checkpoint_config import is_foreign, read_config
+from msdkit.models.checkpoint_names import load_foreign
 from msdkit.models.keys import BertKeys, BertSize
 from msdkit.models.masking import Embedded, Masking
 from msdkit.models.packing import Packing, packed
@@ -147,12 +148,13 @@ class Vilt(BertClassifier):
         answers = "ViltForQuestionAnswering" in (config.get("architectures") or ())
         return {**params, "head": "mlp" if answers else "linear"}
 
-    def load_folder(self, folder: str | Path) -> None:
+    def load_folder(self, folder: str | Path, labels: Sequence[str] = ()) -> None:
         """Load msdkit's own folder, or transformers' weights of a ViLT.
 
-        A head or pooler that does not fit, or is not there, stays new, with a warning.
+        A head or pooler that does not fit, or is not there, stays new, with a warning. labels: the
+        names of the classes, by which a head's rows are taken where the config names its own.
         """
         folder = Path(folder)
         if not is_foreign(folder):
             return super().load_folder(folder)
-        return load_foreign(self, read_weights(folder), NAMES, folder, HEADS)
+        return load_foreign(self, read_weights(folder), NAMES, folder, HEADS, labels=labels)

@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 
-from msdkit.errors import DataError
 from msdkit.groups import Group, grouped
-from msdkit.models.bert import CONFIG_KEYS, BertClassifier, Pool, bert_config, transform_head
-from msdkit.models.checkpoint_names import (
-    DISTILBERT,
-    is_foreign,
-    load_foreign,
-    read_config,
-    sizes,
-    translate,
-)
+from msdkit.models.bert import BertClassifier, bert_config, transform_head
+from msdkit.models.checkpoint_config import is_foreign
 from msdkit.models.keys import BertKeys, BertSize
 from msdkit.models.masking import Embedded, Masking
 from msdkit.models.packing import Packing, packed
-from msdkit.models.weights import read_weights
+from msdkit.models.visual_bert_checkpoints import Pool, load, parameters
 from msdkit.registry import MODELS
 from msdkit.types import Modality
 
@@ -33,45 +23,8 @@ PRESETS = {
     "tinybert_4l": BertSize(layers=4, hidden=312, intermediate=1200),
     "tinybert_6l": BertSize(layers=6, intermediate=3072),
 }
-# A constructor's parameter and its key in config.json, by model_type
-DISTILBERT_KEYS = {
-    "layers": "n_layers",
-    "hidden": "dim",
-    "heads": "n_heads",
-    "intermediate": "hidden_dim",
-    "vocab_size": "vocab_size",
-    "max_positions": "max_position_embeddings",
-    "dropout": "dropout",
-}
-KEYS = {"visual_bert": CONFIG_KEYS, "bert": CONFIG_KEYS, "distilbert": DISTILBERT_KEYS}
-# What this model does not vary: another value in config.json is refused
-FIXED = {
-    "hidden_act": "gelu",
-    "activation": "gelu",
-    "layer_norm_eps": 1e-12,
-    "type_vocab_size": 2,
-    "position_embedding_type": "absolute",
-    "bypass_transformer": False,
-}
-# Names of transformers, uclanlp, MMF (and its old prefixes), BERT, TinyBERT and DistilBERT
-NAMES = (
-    *DISTILBERT,
-    (r"^(model\.bert|bert\.bert|visual_bert)\.", "bert."),
-    (r"^(embeddings|encoder|pooler)\.", r"bert.\1."),
-    (r"^(model|bert)\.(cls|classifier)\.", r"\2."),
-    (r"^(cls\.predictions|cls\.seq_relationship|attention|fit_denses?)\.", r"other_head.\1."),
-    (r"^(cls|classifier)\.", "head."),
-    (r"\.token_type_embeddings_visual\.", ".visual_token_type_embeddings."),
-    (r"\.position_embeddings_visual\.", ".visual_position_embeddings."),
-    (r"\.embeddings\.projection\.", ".embeddings.visual_projection."),
-)
-HEADS = ("head.", "bert.pooler.", "other_head.")
-# What a plain BERT lacks: new, but for these copies, which VisualBERT starts from
-TYPES, VISUAL = "bert.embeddings.token_type_embeddings.weight", "bert.embeddings.visual_"
-COPIES = {
-    f"{VISUAL}token_type_embeddings.weight": TYPES,
-    f"{VISUAL}position_embeddings.weight": "bert.embeddings.position_embeddings.weight",
-}
+# What the head reads of the first state, beside BERT's own: an activation for the pooler's tanh
+ACTIVATIONS = {"cls_relu": (nn.ReLU,), "cls_tanh_relu": (nn.Tanh, nn.ReLU)}
 
 
 @MODELS.register("visual_bert")
@@ -80,11 +33,13 @@ class VisualBert(BertClassifier):
 
     Also the student of its family: `preset: tinybert_4l` (4 layers of 312) and `tinybert_6l` (6 of
     768; Jiao et al., 2020, arXiv 1909.10351), or a folder of a BERT, MiniLM, TinyBERT or
-    DistilBERT. Sizes that are given come before the preset's; a folder's come before both.
+    DistilBERT. Sizes that are given come before a folder's, and a folder's before the preset's.
 
     It reads token ids without special tokens (the model adds them) and feature rows.
-    pool: what the head reads: "cls", BERT's pooler, or "last_token", the last text token's state,
-    as question-answering checkpoints do (MMF's pooler_strategy "vqa").
+    pool: what the head reads: "cls", BERT's pooler; "last_token", the last text token's state, as
+    question-answering checkpoints do (MMF's pooler_strategy "vqa"); "cls_relu", the pooler with
+    relu for its tanh, which is DistilBERT's pre-classifier; "cls_tanh_relu", relu of the pooler, as
+    fine-tuned TinyBERTs do.
     head: "linear", or "transform", MMF's linear, GELU, norm, linear.
     visual_token_type: the regions' token type. The published models were trained with 0; code that
     fine-tuned with transformers' default used 1.
@@ -93,8 +48,9 @@ class VisualBert(BertClassifier):
     L = 2 + text + regions. With masking `mask_token`, regions get the [MASK] word's embedding too.
 
     Folders (or single files) that it loads: transformers' (VisualBERT, BERT, DistilBERT), uclanlp's
-    .th and MMF's .pth and .ckpt. Where no config.json tells sizes the tensors do, and heads count
-    as 64 wide; `pool` is then told by MMF's config.yaml, if it lies beside, or else by you.
+    .th and MMF's .pth and .ckpt, and what Lightning and others made of these. The config.json or
+    MMF's config.yaml in the file's folder tells the number of heads and `pool`; without one the
+    tensors tell what they can, and a warning says what was guessed.
     """
 
     @grouped
@@ -124,12 +80,15 @@ class VisualBert(BertClassifier):
             intermediate=intermediate or (None if hidden else usual.intermediate),
         )
         super().__init__(modalities, num_classes, masking, size, keys, head_dropout=keys.dropout)
-        self.visual_token_type = visual_token_type
+        self.visual_token_type, self.reads = visual_token_type, pool
         width = self.modalities[keys.image].size
         config = VisualBertConfig(
             **bert_config(size, keys), visual_embedding_dim=width, pad_token_id=0
         )
-        self.bert: Any = packed(VisualBertModel(config, add_pooling_layer=pool == "cls"))
+        self.bert: Any = packed(VisualBertModel(config, add_pooling_layer=pool != "last_token"))
+        if pool in ACTIVATIONS:
+            pooler: Any = self.bert.pooler
+            pooler.activation = nn.Sequential(*(make() for make in ACTIVATIONS[pool]))
         if head == "linear":
             self.head = nn.Linear(size.hidden, num_classes)
         else:
@@ -162,52 +121,19 @@ class VisualBert(BertClassifier):
 
     @classmethod
     def parameters_from(cls, folder: str | Path) -> dict[str, Any]:
-        """From msdkit's `model.json`, transformers' `config.json`, or the shapes of the tensors."""
+        """From msdkit's `model.json`, or what a checkpoint, and what lies beside it, tells."""
         folder = Path(folder)
-        if not is_foreign(folder):
-            return super().parameters_from(folder)
-        if not (folder / "config.json").exists():
-            weights, _ = translate(read_weights(folder), NAMES, folder)
-            head = {"head": "transform"} if "head.0.dense.weight" in weights else {}
-            pool = {"pool": "last_token"} if _pools_for_questions(folder) else {}
-            return {**sizes(weights, folder), **head, **pool}
-        config = read_config(folder, KEYS, FIXED, usual="bert")  # TinyBERT's folders name none
-        keys = KEYS[config["model_type"]]
-        params = {ours: config[theirs] for ours, theirs in keys.items() if theirs in config}
-        if "VisualBertForQuestionAnswering" in (config.get("architectures") or ()):
-            params["pool"] = "last_token"
-        return params
+        return parameters(folder) if is_foreign(folder) else super().parameters_from(folder)
 
-    def load_folder(self, folder: str | Path) -> None:
+    def load_folder(self, folder: str | Path, labels: Sequence[str] = ()) -> None:
         """Load msdkit's own folder, or any of the checkpoints above.
 
-        A head or pooler that does not fit, and what a BERT lacks, stay new, with a warning.
+        A head or pooler that does not fit, and what a BERT lacks, stay new, with a warning; so does
+        a head that was trained to read something else than `pool`. labels: the names of the
+        classes; where the checkpoint names its own, the head's rows are taken by name.
         """
         folder = Path(folder)
         if not is_foreign(folder):
             return super().load_folder(folder)
-        self._check_width(folder)
-        weights = read_weights(folder)
-        if any(".q_lin." in name for name in weights):  # DistilBERT has no token types
-            types = self.bert.embeddings.token_type_embeddings.weight
-            weights[TYPES] = torch.zeros_like(types)
-        plain_bert = not any("visual" in name for name in weights)
-        replaceable = (*HEADS, VISUAL) if plain_bert else HEADS
-        return load_foreign(self, weights, NAMES, folder, replaceable, COPIES)
-
-    def _check_width(self, folder: Path) -> None:
-        if not (folder / "config.json").exists():
-            return
-        given = read_config(folder, KEYS, FIXED, usual="bert").get("visual_embedding_dim")
         width = self.modalities[self.image].size
-        if given not in (None, width):
-            raise DataError(
-                f"{folder}: visual_embedding_dim is {given}; accepted: {width}, the width of "
-                f"modality '{self.image}'"
-            )
-
-
-def _pools_for_questions(folder: Path) -> bool:
-    """Whether the config that MMF keeps beside a checkpoint says so."""
-    configs = [path.read_text(encoding="utf-8") for path in folder.glob("*.yaml")]
-    return any(re.search(r"^\s*pooler_strategy:\s*vqa\s*$", text, re.M) for text in configs)
+        return load(self, folder, self.reads, (self.image, width), labels)

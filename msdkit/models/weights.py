@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -10,19 +12,43 @@ from torch import Tensor, nn
 from msdkit import traits
 from msdkit.errors import DataError, MsdkitError
 from msdkit.models.safe_pickle import read_pickle
+from msdkit.models.wrappers import fitted, parts_of
 
 # What holds a folder's weights: all files of the first pattern that is there
-PATTERNS = ("model*.safetensors", "pytorch_model*.bin", "*.safetensors", "*.pt *.pth *.th *.ckpt")
-SHARDED = PATTERNS[:2]
+SHARDED = ("model-*-of-*.safetensors", "pytorch_model-*-of-*.bin")
+PATTERNS = (
+    *("model.safetensors", SHARDED[0], "pytorch_model.bin", SHARDED[1]),
+    *("*.safetensors", "*.pt *.pth *.th *.ckpt"),
+)
 ACCEPTED = "model.safetensors, pytorch_model.bin, or one .safetensors, .pt, .pth, .th or .ckpt"
 
 
-def load_weights(model: nn.Module, folder: str | Path) -> None:
-    """Load a folder into any model: by its own `load_folder`, or strictly by name and shape."""
-    if own := traits.load_folder(model):
-        own(folder)
+def load_weights(model: nn.Module, folder: str | Path, labels: Sequence[str] = ()) -> None:
+    """Load a folder into any model: by its own `load_folder`, or strictly by name and shape.
+
+    labels: the names of the model's classes, for a `load_folder` that takes them.
+    """
+    own = traits.load_folder(model)
+    if own is None:
+        load_whole(model, folder)
+    elif "labels" in inspect.signature(own).parameters:
+        own(folder, labels=labels)
     else:
-        load_strictly(model, read_weights(folder), str(folder))
+        own(folder)
+
+
+def load_whole(model: nn.Module, place: str | Path, optional: tuple[str, ...] = ()) -> None:
+    """Load a file or folder strictly, whatever wraps the model's names there.
+
+    A warning names what lies beside the model (a loss's weights, a teacher); `optional` as in
+    `load_strictly`.
+    """
+    weights, beside = fitted(
+        read_weights(place), model.state_dict(), place, lambda name: name.startswith(optional)
+    )
+    load_strictly(model, weights, str(place), optional=optional)
+    if beside:
+        warnings.warn(f"{place}: beside the model, not used: {parts_of(beside)}", stacklevel=3)
 
 
 def read_weights(place: str | Path) -> dict[str, Tensor]:
@@ -43,8 +69,17 @@ def weight_files(place: Path) -> list[Path]:
             names = ", ".join(path.name for path in files)
             raise DataError(f"{place} holds several checkpoints ({names}); name one file")
         if files:
-            return files
+            return _all_shards(files) if pattern in SHARDED else files
     raise DataError(f"{place} holds no weights; accepted: {ACCEPTED}")
+
+
+def _all_shards(files: list[Path]) -> list[Path]:
+    """The files, model-00001-of-00003.safetensors and so on; DataError unless all are there."""
+    number = files[0].stem.rpartition("-")[2]
+    if number.isdigit() and len(files) != int(number):
+        names = ", ".join(path.name for path in files)
+        raise DataError(f"{files[0].parent} holds {names}; expected all {int(number)} parts")
+    return files
 
 
 def _read_safetensors(file: Path) -> dict[str, Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ def new_model(
         num_classes=len(train.label_names),
         masking=MASKINGS.build(config.masking),
     )
-    _initialise(model, init, teacher)
+    _initialise(model, init, teacher, train.label_names)
     return SavedModel(
         model,
         plain,
@@ -116,10 +116,13 @@ def _fitted(node: Node, declared: Any, train: RawSplit, modality: str) -> Any:
 
 
 def _initialise(
-    model: Any, init: Mapping[str, Any], teacher: Callable[[], SavedModel | None]
+    model: Any,
+    init: Mapping[str, Any],
+    teacher: Callable[[], SavedModel | None],
+    labels: Sequence[str],
 ) -> None:
     if "folder" in init:
-        load_weights(model, init["folder"])
+        load_weights(model, init["folder"], labels)
     elif "teacher_layers" in init:
         source = teacher()
         if source is None:

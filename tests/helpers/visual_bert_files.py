@@ -35,10 +35,20 @@ def batch():
     }
 
 
-def loaded(place, **params):
+GUESSED = ".*no config beside it tells"
+
+
+def found(place):
+    """The parameters that a file or folder of weights tells, without a word on what it guesses."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", GUESSED)
+        return VisualBert.parameters_from(place)
+
+
+def loaded(place, classes=3, labels=(), **params):
     """The model that a file or folder of weights makes."""
-    built = VisualBert(MODALITIES, 3, **{**VisualBert.parameters_from(place), **SPECIAL, **params})
-    built.load_folder(place)
+    built = VisualBert(MODALITIES, classes, **{**found(place), **SPECIAL, **params})
+    built.load_folder(place, labels)
     return built.eval()
 
 

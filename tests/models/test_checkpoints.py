@@ -17,6 +17,7 @@ from visual_bert_files import (
     SIZE,
     VIEWS,
     batch,
+    found,
     loaded,
     model,
     renamed,
@@ -24,7 +25,6 @@ from visual_bert_files import (
 )
 
 from msdkit.errors import DataError
-from msdkit.models.visual_bert import VisualBert
 
 FORMATS = {
     "transformers": ("model.safetensors", {"bert": "visual_bert.", "head": "cls.", "old": False}),
@@ -56,8 +56,9 @@ def test_every_format_comes_back_to_the_bit(tmp_path, kind, head):
         assert same_weights(loaded(tmp_path, head=head), mine)
         return
     torch.save({"model": state} if "MMF" in kind else state, tmp_path / file)
-    found = VisualBert.parameters_from(tmp_path)
-    assert found == {**SIZE, "intermediate": 32} | ({"head": head} if head != "linear" else {})
+    assert found(tmp_path) == {**SIZE, "intermediate": 32} | (
+        {"head": head} if head != "linear" else {}
+    )
     assert same_weights(loaded(tmp_path), mine)
     assert same_weights(loaded(tmp_path / file), mine)
     inputs = batch()
@@ -74,9 +75,9 @@ def test_mmfs_config_beside_the_weights_tells_the_pooling(tmp_path):
     torch.save({"model": state}, tmp_path / "model.pth")
     config = "model_config:\n  visual_bert:\n    pooler_strategy: {}\n"
     (tmp_path / "config.yaml").write_text(config.format("default"))
-    assert "pool" not in VisualBert.parameters_from(tmp_path)
+    assert "pool" not in found(tmp_path)
     (tmp_path / "config.yaml").write_text(config.format("vqa"))
-    assert VisualBert.parameters_from(tmp_path)["pool"] == "last_token"
+    assert found(tmp_path)["pool"] == "last_token"
     with pytest.warns(UserWarning, match=r"not used: model\.bert\.pooler\.dense\.bias, "):
         assert same_weights(loaded(tmp_path), mine)
 
