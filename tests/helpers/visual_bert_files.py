@@ -77,7 +77,7 @@ def renamed(state, bert, head, old=True, aged=False):
     """The state under another program's names, constants included."""
     found = {}
     for name, value in state.items():
-        new = re.sub(r"^bert\.", bert, re.sub(r"^head\.", head, name))
+        new = re.sub(r"^(bert|head)\.", lambda part: {"bert": bert, "head": head}[part[1]], name)
         for ours, theirs in OLD if old else ():
             new = new.replace(f".{ours}.", f".{theirs}.")
         if aged:
