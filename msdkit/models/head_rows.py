@@ -41,26 +41,37 @@ def _rows(
     there: int, here: int, labels: Sequence[str], place: Path
 ) -> tuple[list[int] | None, str]:
     """(the rows to take, None: all as they are; what to say of it)"""
-    names = [name.casefold() for name in class_names(place)]
+    names = class_names(place)
     names = names if len(names) == there else []
-    wanted = [label.casefold() for label in labels]
-    if names and wanted and set(wanted) <= set(names):
-        rows = [names.index(label) for label in wanted]
-        taken = rows != list(range(there))
-        return (
-            (rows, f"{here} of its head's {there} rows are taken by name") if taken else (None, "")
-        )
-    if there == here + 1 and (UNKNOWN in names or here == GENRES or _vocabulary(place)):
-        unknown = names.index(UNKNOWN) if UNKNOWN in names else 0
-        file = _vocabulary(place) or "its file of classes"
-        return [i for i in range(there) if i != unknown], (
-            f"row {unknown} of its head is MMF's {UNKNOWN} and left out; the other {here} are "
-            f"taken in their order (by name, where {file} lies beside it)"
-        )
-    if names and wanted and there == here:
-        other = listing(sorted(set(wanted) - set(names))[:5])
+    if rows := _by_name(names, labels):
+        if rows == list(range(there)):
+            return None, ""
+        return rows, f"{here} of its head's {there} rows are taken by name"
+    mmf = UNKNOWN in names or _vocabulary(place) or (here == GENRES and not config_beside(place))
+    if there == here + 1 and mmf:
+        return _known(names, there, _vocabulary(place) or "its file of classes")
+    if names and labels and there == here:
+        other = listing(sorted(set(labels) - set(names))[:5])
         return None, f"its head has no classes named {other}: its rows are taken in their order"
     return None, ""
+
+
+def _by_name(names: Sequence[str], labels: Sequence[str]) -> list[int]:
+    """The rows of these labels, capitals aside where no two differ in them alone; or none."""
+    for fold in (str, str.casefold):
+        theirs, ours = list(map(fold, names)), list(map(fold, labels))
+        if set(ours) <= set(theirs) and len(set(ours)) == len(ours):
+            return [theirs.index(label) for label in ours]
+    return []
+
+
+def _known(names: list[str], there: int, file: str) -> tuple[list[int], str]:
+    """All rows but MMF's for what its file of classes does not know."""
+    unknown = names.index(UNKNOWN) if UNKNOWN in names else 0
+    return [i for i in range(there) if i != unknown], (
+        f"row {unknown} of its head is MMF's {UNKNOWN} and left out; the other {there - 1} are "
+        f"taken in their order (by name, where {file} lies beside it)"
+    )
 
 
 def class_names(place: Path) -> list[str]:
@@ -70,13 +81,13 @@ def class_names(place: Path) -> list[str]:
     checkpoint, or where MMF had it.
     """
     named = config_beside(place).get("id2label")
-    if isinstance(named, Mapping):
+    if isinstance(named, Mapping) and all(str(row).isdigit() for row in named):
         names = [str(name) for _, name in sorted(named.items(), key=lambda item: int(item[0]))]
         return [] if all(re.fullmatch(r"LABEL_\d+", name) for name in names) else names
     for vocabulary, folders in _vocabularies(place):
         for path in (home(place) / Path(vocabulary).name, *(f / vocabulary for f in folders)):
             if path.is_file():
-                lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+                lines = [line.strip() for line in path.read_text("utf-8", "replace").splitlines()]
                 return lines if UNKNOWN in lines else [UNKNOWN, *lines]
     return []
 

@@ -52,12 +52,12 @@ def loaded(place, classes=3, labels=(), **params):
     return built.eval()
 
 
-def loaded_quietly(place):
+def loaded_quietly(place, **params):
     """The model, and all that it warned of."""
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
-        built = loaded(place)
-    return built, " ".join(str(w.message) for w in warned)
+        built = loaded(place, **params)
+    return built, "\n".join(str(w.message) for w in warned)
 
 
 def same_weights(mine, other):
