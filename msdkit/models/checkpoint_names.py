@@ -136,7 +136,7 @@ def _warn(
 def sizes(weights: Mapping[str, Tensor], where: str | Path) -> dict[str, int]:
     """The sizes of a BERT, told from its translated tensors, which do not tell its heads.
 
-    These count as 64 wide, as BERT's are, or where that cannot be as BERT's 12, or 1.
+    These count as 64 wide, as BERT's are, or as BERT's 12 where that cannot be, as in TinyBERT.
     """
     prefix = "bert.encoder.layer."
     numbers = {int(n.removeprefix(prefix).split(".")[0]) for n in weights if n.startswith(prefix)}
@@ -149,7 +149,7 @@ def sizes(weights: Mapping[str, Tensor], where: str | Path) -> dict[str, int]:
     return {
         "layers": len(numbers),
         "hidden": hidden,
-        "heads": hidden // 64 if not hidden % 64 else 12 if not hidden % 12 else 1,
+        "heads": 12 if hidden > 64 and hidden % 64 and not hidden % 12 else max(1, hidden // 64),
         "intermediate": intermediate,
         "vocab_size": vocab_size,
         "max_positions": max_positions,

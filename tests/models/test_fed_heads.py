@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch.nn import functional as F
 from visual_bert_files import VIEWS, batch, loaded, loaded_quietly, model, renamed
 
+from msdkit.errors import DataError
 from msdkit.models.vilt import Vilt
 from msdkit.models.visual_bert import VisualBert
 from msdkit.types import Modality, Padded
@@ -161,3 +162,40 @@ def test_mmfs_answers_are_read_from_the_last_token(tmp_path):
     read = torch.stack([states[0, 5], states[1, 2], states[2, 1]])
     logits = again.double()(double(inputs), VIEWS[:1])["multimodal"].logits
     torch.testing.assert_close(logits, mine.head(read), **CLOSE)
+
+
+OTHERS = [
+    "Roberta",
+    "XLMRoberta",
+    "Electra",
+    "MobileBert",
+    "Albert",
+    "MPNet",
+    "Deberta",
+    "DebertaV2",
+]
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_other_berts_are_refused_with_a_config_and_without(tmp_path, kind):
+    cls = getattr(transformers, f"{kind}ForSequenceClassification")
+    sizes = {**BERT, **ANY, "num_labels": 3, "embedding_size": 24, "max_position_embeddings": 20}
+    if kind == "MobileBert":
+        sizes |= {"true_hidden_size": 24, "intra_bottleneck_size": 24}
+    cls(cls.config_class(**sizes)).save_pretrained(tmp_path)
+    with pytest.raises(DataError, match=r"model_type is '\S+'; accepted: bert, distilbert, visual"):
+        VisualBert.parameters_from(tmp_path)
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(DataError, match=r"holds no BERT|not of this model|both stand for"):
+        loaded(tmp_path / "model.safetensors")
+
+
+def test_lxmert_is_refused(tmp_path):
+    sizes = {**BERT, "l_layers": 1, "x_layers": 1, "r_layers": 1, "max_position_embeddings": 16}
+    config = transformers.LxmertConfig(**{k: v for k, v in sizes.items() if "num_hidden" not in k})
+    transformers.LxmertModel(config).save_pretrained(tmp_path)
+    with pytest.raises(DataError, match="model_type is 'lxmert'"):
+        VisualBert.parameters_from(tmp_path)
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(DataError, match=r"encoder\.x_layers\.\S+ is not of this model"):
+        loaded(tmp_path)
