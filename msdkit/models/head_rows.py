@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +27,9 @@ def arranged(
     """
     name = _last_layer(model)
     weight = found.get(f"{name}.weight")
-    if weight is None or weight.dim() != 2:
-        return dict(found)
     here = traits.num_classes(model) or len(labels)
+    if weight is None or weight.dim() != 2 or (len(weight) == here and not labels):
+        return dict(found)
     rows, said = _rows(len(weight), here, labels, place)
     if said:
         warnings.warn(f"{place}: {said}", stacklevel=4)
@@ -41,15 +41,17 @@ def _rows(
     there: int, here: int, labels: Sequence[str], place: Path
 ) -> tuple[list[int] | None, str]:
     """(the rows to take, None: all as they are; what to say of it)"""
-    names = class_names(place)
+    vocabularies = list(_vocabularies(place))
+    names = _class_names(place, vocabularies)
     names = names if len(names) == there else []
     if rows := _by_name(names, labels):
         if rows == list(range(there)):
             return None, ""
         return rows, f"{here} of its head's {there} rows are taken by name"
-    mmf = UNKNOWN in names or _vocabulary(place) or (here == GENRES and not config_beside(place))
+    mmf = UNKNOWN in names or vocabularies or (here == GENRES and not config_beside(place))
     if there == here + 1 and mmf:
-        return _known(names, there, _vocabulary(place) or "its file of classes")
+        file = next((Path(name).name for name, _ in vocabularies), "its file of classes")
+        return _known(names, there, file)
     if names and labels and there == here:
         other = listing(sorted(set(labels) - set(names))[:5])
         return None, f"its head has no classes named {other}: its rows are taken in their order"
@@ -80,21 +82,20 @@ def class_names(place: Path) -> list[str]:
     From config.json's id2label, or from the file of classes that MMF's config names: beside the
     checkpoint, or where MMF had it.
     """
+    return _class_names(place, _vocabularies(place))
+
+
+def _class_names(place: Path, vocabularies: Iterable[tuple[str, list[Path]]]) -> list[str]:
     named = config_beside(place).get("id2label")
     if isinstance(named, Mapping) and all(str(row).isdigit() for row in named):
         names = [str(name) for _, name in sorted(named.items(), key=lambda item: int(item[0]))]
         return [] if all(re.fullmatch(r"LABEL_\d+", name) for name in names) else names
-    for vocabulary, folders in _vocabularies(place):
+    for vocabulary, folders in vocabularies:
         for path in (home(place) / Path(vocabulary).name, *(f / vocabulary for f in folders)):
             if path.is_file():
                 lines = [line.strip() for line in path.read_text("utf-8", "replace").splitlines()]
                 return lines if UNKNOWN in lines else [UNKNOWN, *lines]
     return []
-
-
-def _vocabulary(place: Path) -> str:
-    """The file of classes that MMF's config names."""
-    return next((Path(name).name for name, _ in _vocabularies(place)), "")
 
 
 def _vocabularies(place: Path) -> Iterator[tuple[str, list[Path]]]:

@@ -89,13 +89,13 @@ def parameters(place: Path) -> dict[str, Any]:
     Without a config the number of heads is a guess, and what the head reads may be: a warning.
     """
     weights, origin = translate(read_weights(place), NAMES, place)
-    reads = head_reads(place, weights, origin)
+    told = mmf_config(place, "visual_bert")
+    reads = head_reads(place, weights, origin, told)
     pool = {"pool": reads} if reads not in ("cls", TOKENS, None) else {}
     if config_beside(place):
         config = read_config(place, KEYS, FIXED, usual="bert")  # TinyBERT's folders name none
         keys = KEYS[config["model_type"]]
         return {ours: config[theirs] for ours, theirs in keys.items() if theirs in config} | pool
-    told = mmf_config(place, "visual_bert")
     check_fixed(told, FIXED, f"{place}: MMF's config")
     found = sizes(weights, place)
     if heads := _mmf_heads(told, found["hidden"]):
@@ -122,11 +122,13 @@ def _say_guessed(place: Path, heads: int, head_too: bool) -> None:
     )
 
 
-def head_reads(place: Path, weights: Mapping[str, Tensor], origin: Mapping[str, str]) -> str | None:
+def head_reads(
+    place: Path, weights: Mapping[str, Tensor], origin: Mapping[str, str], mmf: Mapping[str, Any]
+) -> str | None:
     """What a checkpoint's head was trained to read: a value of `pool`, TOKENS, or None, unknown.
 
-    weights and origin: translated. By the parts that the head has, the class that transformers
-    names, MMF's config, or the answers of the oldest checkpoints.
+    weights and origin: translated; mmf: what MMF's config says. By the parts that the head has, the
+    class that transformers names, MMF's config, or the answers of the oldest checkpoints.
     """
     if "pre_classifier" in origin.get("bert.pooler.dense.weight", ""):
         return "cls_relu"
@@ -134,8 +136,8 @@ def head_reads(place: Path, weights: Mapping[str, Tensor], origin: Mapping[str, 
         return "cls_tanh_relu"
     for name in config_beside(place).get("architectures") or ():
         return READS.get(name)
-    if config := mmf_config(place, "visual_bert"):
-        return "last_token" if _asks(config) else "cls"
+    if mmf:
+        return "last_token" if _asks(mmf) else "cls"
     last = next((n for n in ("head.1.weight", "head.weight") if n in weights), "")
     oldest = "bert.classifier." in origin.get(last, "") and len(weights[last]) in ANSWERS
     return "last_token" if oldest else None
@@ -159,7 +161,7 @@ def load(
     _check_width(place, *image)
     weights = read_weights(place)
     found, origin = translate(weights, NAMES, place)
-    reads = head_reads(place, found, origin)
+    reads = head_reads(place, found, origin, mmf_config(place, "visual_bert"))
     rules: tuple[tuple[str, str], ...] = NAMES
     if reads not in (pool, None) and "head" in _tops(found):
         own_pooler = [(r"^bert\.pooler\.", "other_head.")] if reads == "cls_relu" else []
