@@ -235,13 +235,29 @@ def bert_config(size: BertSize, keys: BertKeys) -> dict[str, Any]:
     return {**shared, "attention_probs_dropout_prob": keys.dropout}
 
 
-def transform_head(hidden: int, num_classes: int, eps: float) -> nn.Sequential:
-    """[B, H] -> [B, C] as MMF's classifiers do: linear, GELU, norm, linear."""
+def transform_head(
+    hidden: int,
+    num_classes: int,
+    eps: float,
+    width: int | None = None,
+    layers: int = 1,
+    dropout: float = 0.0,
+) -> nn.Sequential:
+    """[B, H] -> [B, C] as MMF's classifiers do: linear to `width`, GELU, norm, then linear.
+
+    layers: how often the first three stand there, with dropout in between.
+    """
     from transformers import BertConfig
     from transformers.models.bert.modeling_bert import BertPredictionHeadTransform
 
-    config = BertConfig(hidden_size=hidden, num_attention_heads=1, layer_norm_eps=eps)
-    return nn.Sequential(BertPredictionHeadTransform(config), nn.Linear(hidden, num_classes))
+    wide = width or hidden
+    config = BertConfig(hidden_size=wide, num_attention_heads=1, layer_norm_eps=eps)
+    parts: list[nn.Module] = []
+    for _ in range(layers):
+        parts += [Dropout(dropout), BertPredictionHeadTransform(config)]
+    if wide != hidden:
+        parts[1].dense = nn.Linear(hidden, wide)
+    return nn.Sequential(*parts[1:], nn.Linear(wide, num_classes))
 
 
 def _first(output: Any) -> Tensor:

@@ -4,40 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from msdkit.errors import ConfigError
 from msdkit.groups import Group, grouped
-from msdkit.models.bert import BertClassifier, bert_config, transform_head
-from msdkit.models.checkpoint_names import is_foreign, load_foreign, sizes, translate
+from msdkit.models import uniter_checkpoints
+from msdkit.models.bert import BertClassifier, bert_config
+from msdkit.models.checkpoint_names import is_foreign
 from msdkit.models.keys import BertKeys, BertSize
 from msdkit.models.masking import Embedded, Masking
 from msdkit.models.packing import packed
-from msdkit.models.weights import read_weights
+from msdkit.models.uniter_heads import EPS, UniterHead
 from msdkit.registry import MODELS
 from msdkit.types import Modality
 
 GEOMETRY = 7  # x1, y1, x2, y2, width, height, area: what processor `regions` puts last in a row
-EPS = 1e-12
-MMF_EPS = 1e-6
 CASED = BertKeys(vocab_size=28996)  # the published checkpoints read bert-base-cased
-# Names of the authors and of MMF, whose heads hold the pooler
-NAMES = (
-    (r"^uniter\.(uniter|heads)\.", r"\1."),
-    (r"^uniter\.(text_)?embeddings\.", "bert.embeddings."),
-    (r"^uniter\.img_embeddings\.(final_layer_norm|LayerNorm)\.", "regions.norm."),
-    (r"^uniter\.img_embeddings\.", "regions."),
-    (r"^uniter\.", "bert."),
-    (r"^heads\.(\w+)\.pooler\.", "bert.pooler."),
-    (r"^heads\.\w+\.classifier\.1\.", "head.0."),
-    (r"^heads\.\w+\.classifier\.2\.", "head.1."),
-    (r"^(vqa_output)\.", "head."),
-    (r"^(cls|feat_regress|region_classifier|itm_output|rank_output|heads)\.", r"other_head.\1."),
-)
-HEADS = ("head.", "bert.pooler.", "other_head.")
 
 
 class RegionEmbedding(nn.Module):
@@ -72,15 +57,17 @@ class Uniter(BertClassifier):
     the last seven numbers of each image row, where the processor `regions` puts it.
 
     It reads token ids without special tokens and rows of feature and geometry. The published
-    checkpoints read `bert-base-cased`, whose vocabulary has 28,996 words.
-    head: "mlp", the authors' (linear to 2H, GELU, norm, linear), "transform", MMF's (linear, GELU,
-    norm, linear, behind dropout), or "linear". The head reads BERT's pooler.
+    checkpoints read `bert-base-cased`, whose vocabulary has 28,996 words. The head reads BERT's
+    pooler.
 
     L = 2 + text + regions. Masking `mask_token` puts the [MASK] word for words, and for regions
     the model's masked feature without geometry.
 
     Folders (or single files) that it loads: uniter-base.pt, uniter-large.pt and fine-tuned ones of
-    the authors, MMF's .pth and .ckpt. The tensors tell the sizes; heads are 64 wide.
+    the authors, MMF's .pth and .ckpt. The tensors tell the sizes and the head's form; heads of
+    attention are 64 wide. Of MMF's the trained head comes with the pooler that it reads, and the
+    masked feature, which MMF adds to every region, goes into the bias. The authors' heads for
+    referring expressions (RE), VCR and pairs of pictures (NLVR2) are left out, with a warning.
     """
 
     @grouped
@@ -91,12 +78,12 @@ class Uniter(BertClassifier):
         masking: Masking | None = None,
         *,
         size: Group[BertSize],
-        head: Literal["mlp", "transform", "linear"] = "mlp",
+        form: Group[UniterHead],
         keys: Group[BertKeys] = CASED,
     ) -> None:
         from transformers import BertConfig, BertModel
 
-        dropout = keys.dropout if head == "transform" else 0.0
+        dropout = keys.dropout if form.head == "transform" else 0.0
         super().__init__(modalities, num_classes, masking, size, keys, head_dropout=dropout)
         width = self.modalities[keys.image].size - GEOMETRY
         if width < 1:
@@ -107,7 +94,8 @@ class Uniter(BertClassifier):
         config = BertConfig(**bert_config(size, keys), pad_token_id=0)
         self.bert: Any = packed(BertModel(config))
         self.regions = RegionEmbedding(width, size.hidden)
-        self.head = _head(head, size.hidden, num_classes)
+        self.task_head = form.task_head
+        self.head = form.build(size.hidden, num_classes, dropout)
 
     def rows(self, values: Tensor, mask: Tensor) -> Tensor:
         """[B, L, D + 7], [B, L] -> [B, L, H]"""
@@ -137,26 +125,15 @@ class Uniter(BertClassifier):
         folder = Path(folder)
         if not is_foreign(folder):
             return super().parameters_from(folder)
-        weights, _ = translate(read_weights(folder), NAMES, folder)
-        head = {"head": "transform"} if "head.0.dense.weight" in weights else {}
-        return {**sizes(weights, folder), **head}
+        return uniter_checkpoints.parameters(folder)
 
     def load_folder(self, folder: str | Path) -> None:
         """Load msdkit's own folder, or one of the checkpoints above.
 
-        A head or pooler that does not fit, or is not there, stays new, with a warning.
+        A head or pooler that does not fit, or is not there, stays new, with a warning; DataError
+        where `task_head` is none of the checkpoint's.
         """
         folder = Path(folder)
         if not is_foreign(folder):
             return super().load_folder(folder)
-        return load_foreign(self, read_weights(folder), NAMES, folder, HEADS)
-
-
-def _head(kind: str, hidden: int, num_classes: int) -> nn.Module:
-    if kind == "linear":
-        return nn.Linear(hidden, num_classes)
-    if kind == "transform":
-        return transform_head(hidden, num_classes, MMF_EPS)
-    wide = 2 * hidden
-    norm = nn.LayerNorm(wide, eps=EPS)
-    return nn.Sequential(nn.Linear(hidden, wide), nn.GELU(), norm, nn.Linear(wide, num_classes))
+        return uniter_checkpoints.load(self, folder, self.task_head)

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-import math
 import re
 
 import pytest
 import torch
 from torch.nn import functional as F
+from uniter_files import (
+    AUTHORS,
+    MODALITIES,
+    SIZE,
+    SPECIAL,
+    VIEWS,
+    batch,
+    examples,
+    first_state,
+    gelu,
+    linear,
+    norm,
+)
 
 from msdkit.errors import ConfigError, DataError
 from msdkit.models.masking import MaskToken, Mean, Zero
 from msdkit.models.uniter import Uniter
 from msdkit.testing.models import check_model
-from msdkit.types import Modality, Padded, default_views
+from msdkit.types import Modality
 
-MODALITIES = {"text": Modality("tokens", 40), "image": Modality("features", 12)}
-VIEWS = default_views(MODALITIES)
-SPECIAL = {"cls_token_id": 41, "sep_token_id": 42, "mask_token_id": 43}
-SIZE = {"layers": 2, "hidden": 8, "heads": 2, "vocab_size": 50, "max_positions": 16}
+POOLER = "uniter.pooler.dense"
 
 
 def model(masking=None, **params):
@@ -29,56 +38,11 @@ def model(masking=None, **params):
     return built
 
 
-def batch(dtype=torch.float32):
-    text_mask = torch.arange(5) < torch.tensor([[5], [2], [0]])
-    image_mask = torch.arange(4) < torch.tensor([[3], [4], [2]])
-    return {
-        "text": Padded(torch.randint(1, 40, (3, 5)), text_mask),
-        "image": Padded(torch.randn(3, 4, 12, dtype=dtype), image_mask),
-    }
-
-
-def norm(x, weights, name):
-    x = (x - x.mean(-1, keepdim=True)) / (x.var(-1, unbiased=False, keepdim=True) + 1e-12).sqrt()
-    return x * weights[f"{name}.weight"] + weights[f"{name}.bias"]
-
-
-def linear(x, weights, name):
-    return x @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]
-
-
 def plain(weights, words, regions):
-    """One example by the paper, from the authors' names: no padding, no batch, no dropout."""
-    w, states = weights, []
-    types = w["uniter.embeddings.token_type_embeddings.weight"]
-    if words is not None:
-        ids = torch.tensor([41, *words, 42])
-        text = w["uniter.embeddings.word_embeddings.weight"][ids]
-        text = text + w["uniter.embeddings.position_embeddings.weight"][: len(ids)] + types[0]
-        states.append(norm(text, w, "uniter.embeddings.LayerNorm"))
-    if regions is not None:
-        at = "uniter.img_embeddings"
-        feature = norm(linear(regions[:, :5], w, f"{at}.img_linear"), w, f"{at}.img_layer_norm")
-        place = norm(linear(regions[:, 5:], w, f"{at}.pos_linear"), w, f"{at}.pos_layer_norm")
-        states.append(norm(feature + place + types[1], w, f"{at}.LayerNorm"))
-    x = torch.cat(states)
-    for i in range(2):
-        at = f"uniter.encoder.layer.{i}"
-        q, k, v = (
-            linear(x, w, f"{at}.attention.self.{part}") for part in ("query", "key", "value")
-        )
-        heads = []
-        for h in (slice(0, 4), slice(4, 8)):
-            heads.append((q[:, h] @ k[:, h].T / math.sqrt(4)).softmax(-1) @ v[:, h])
-        attended = linear(torch.cat(heads, 1), w, f"{at}.attention.output.dense")
-        x = norm(x + attended, w, f"{at}.attention.output.LayerNorm")
-        inner = linear(x, w, f"{at}.intermediate.dense")
-        inner = inner * 0.5 * (1 + torch.erf(inner / math.sqrt(2)))
-        x = norm(x + linear(inner, w, f"{at}.output.dense"), w, f"{at}.output.LayerNorm")
-    pooled = torch.tanh(linear(x[0], w, "uniter.pooler.dense"))
-    wide = linear(pooled, w, "vqa_output.0")
-    wide = wide * 0.5 * (1 + torch.erf(wide / math.sqrt(2)))
-    return linear(norm(wide, w, "vqa_output.2"), w, "vqa_output.3")
+    """One example by the paper, from the authors' names."""
+    pooled = torch.tanh(linear(first_state(weights, AUTHORS, words, regions), weights, POOLER))
+    wide = gelu(linear(pooled, weights, "vqa_output.0"))
+    return linear(norm(wide, weights, "vqa_output.2"), weights, "vqa_output.3")
 
 
 def authors(state):
@@ -92,25 +56,10 @@ def authors(state):
     return found
 
 
-def mmf(state):
-    """Our tensors under MMF's names."""
-    found = {}
-    for name, value in authors(state).items():
-        new = name.replace("uniter.embeddings.", "uniter.text_embeddings.")
-        new = new.replace("img_embeddings.LayerNorm.", "img_embeddings.final_layer_norm.")
-        new = re.sub(r"^uniter\.pooler\.", "heads.vqa2.pooler.", new)
-        new = re.sub(r"^vqa_output\.0\.", "heads.vqa2.classifier.1.", new)
-        found["uniter." + re.sub(r"^vqa_output\.1\.", "heads.vqa2.classifier.2.", new)] = value
-    constant = {"uniter.uniter.text_embeddings.position_ids": torch.arange(16)[None]}
-    return {n: v.clone() for n, v in found.items()} | constant
-
-
 def test_the_forward_pass_is_the_papers_in_float64():
     mine, inputs = model().double(), batch(torch.float64)
     weights, outputs = authors(mine.state_dict()), mine(inputs, VIEWS)
-    for row in range(3):
-        words = inputs["text"].values[row, : int(inputs["text"].mask[row].sum())].tolist()
-        regions = inputs["image"].values[row, : int(inputs["image"].mask[row].sum())]
+    for row, (words, regions) in enumerate(examples(inputs)):
         for view, seen in (
             ("multimodal", (words, regions)),
             ("text", (words, None)),
@@ -131,17 +80,11 @@ def same(mine, other):
     return mine.keys() == other.keys() and all(torch.equal(mine[n], other[n]) for n in mine)
 
 
-@pytest.mark.parametrize("kind", ["authors", "authors of old", "MMF"])
-def test_every_format_comes_back_to_the_bit(tmp_path, kind):
-    mine = model(heads=1, head="transform" if kind == "MMF" else "mlp")
-    if kind == "MMF":
-        torch.save({"model": mmf(mine.state_dict())}, tmp_path / "model.pth")
-    else:
-        zipped = {"_use_new_zipfile_serialization": kind == "authors"}
-        torch.save(authors(mine.state_dict()), tmp_path / "uniter-base.pt", **zipped)
-    found = Uniter.parameters_from(tmp_path)
-    assert found.pop("head", "mlp") == ("transform" if kind == "MMF" else "mlp")
-    assert found == {**SIZE, "heads": 1, "intermediate": 32}
+@pytest.mark.parametrize("zipped", [True, False])
+def test_the_authors_files_come_back_to_the_bit(tmp_path, zipped):
+    mine, place = model(heads=1), tmp_path / "uniter-base.pt"
+    torch.save(authors(mine.state_dict()), place, _use_new_zipfile_serialization=zipped)
+    assert Uniter.parameters_from(tmp_path) == {**SIZE, "heads": 1, "intermediate": 32}
     assert same(again(tmp_path), mine)
 
 
