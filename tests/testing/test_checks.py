@@ -67,7 +67,10 @@ NODES: dict[str, list[dict[str, Any]]] = {
         {"name": "fusion_transformer", "hidden": 8, "layers": 2, "heads": 2, "max_length": 16}
     ],
     "visual_bert": [{"name": "visual_bert", **SMALL}],
-    "uniter": [{"name": "uniter", **SMALL, "head": head} for head in ("mlp", "transform")],
+    "uniter": [
+        {"name": "uniter", **SMALL, "head": head, "head_width": 6, "head_layers": 2}
+        for head in ("mlp", "transform")
+    ],
     "vilt": [{"name": "vilt", **SMALL, "image_size": 8, "patch": 2}],
     "clip_fusion": [
         {"name": "clip_fusion", "hidden": 8, "config": {"model_type": kind, **ENCODERS}}
