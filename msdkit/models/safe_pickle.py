@@ -47,9 +47,9 @@ INERT_MAPPINGS = {
     "mmf.utils.configuration": "ConfigNode",
     "pythia.utils.configuration": "ConfigNode",
 }
-# Where a training checkpoint keeps the weights: MMF, Lightning and timm, PyTorch's tutorials,
-# DeepSpeed; the running average, where nothing else is there
-CONTAINERS = ("model", "state_dict", "model_state_dict", "module")
+# Where a training checkpoint keeps the weights: MMF, Lightning and timm, PyTorch's tutorials, VCR's
+# in UNITER, DeepSpeed; the running average, where nothing else is there
+CONTAINERS = ("model", "state_dict", "model_state_dict", "model_state", "module")
 AVERAGES = ("state_dict_ema", "model_ema", "ema_state_dict", "ema")
 CONVERT = (
     "Convert it where it was made: state = torch.load(FILE)['model'] (or what holds the weights "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from msdkit.errors import ConfigError
 from msdkit.groups import Group, grouped
 from msdkit.models import uniter_checkpoints
 from msdkit.models.bert import BertClassifier, bert_config
-from msdkit.models.checkpoint_names import is_foreign
+from msdkit.models.checkpoint_config import is_foreign
 from msdkit.models.keys import BertKeys, BertSize
 from msdkit.models.masking import Embedded, Masking
 from msdkit.models.packing import packed
@@ -64,10 +64,11 @@ class Uniter(BertClassifier):
     the model's masked feature without geometry.
 
     Folders (or single files) that it loads: uniter-base.pt, uniter-large.pt and fine-tuned ones of
-    the authors, MMF's .pth and .ckpt. The tensors tell the sizes and the head's form; heads of
-    attention are 64 wide. Of MMF's the trained head comes with the pooler that it reads, and the
-    masked feature, which MMF adds to every region, goes into the bias. The authors' heads for
-    referring expressions (RE), VCR and pairs of pictures (NLVR2) are left out, with a warning.
+    the authors, MMF's .pth and .ckpt. The tensors tell the sizes and the head's form; MMF's config
+    or the authors' log/model.json tells the heads of attention, which else count as 64 wide. Of
+    MMF's the trained head comes with the pooler that it reads, and the masked feature, which MMF
+    adds to every region, goes into the bias. The authors' heads for referring expressions (RE), VCR
+    and pairs of pictures (NLVR2) are left out, with a warning.
     """
 
     @grouped
@@ -127,13 +128,14 @@ class Uniter(BertClassifier):
             return super().parameters_from(folder)
         return uniter_checkpoints.parameters(folder)
 
-    def load_folder(self, folder: str | Path) -> None:
+    def load_folder(self, folder: str | Path, labels: Sequence[str] = ()) -> None:
         """Load msdkit's own folder, or one of the checkpoints above.
 
         A head or pooler that does not fit, or is not there, stays new, with a warning; DataError
-        where `task_head` is none of the checkpoint's.
+        where `task_head` is none of the checkpoint's. labels: the names of the classes, by which a
+        head's rows are taken where MMF's config names its own.
         """
         folder = Path(folder)
         if not is_foreign(folder):
             return super().load_folder(folder)
-        return uniter_checkpoints.load(self, folder, self.task_head)
+        return uniter_checkpoints.load(self, folder, self.task_head, labels)

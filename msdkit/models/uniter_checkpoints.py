@@ -6,9 +6,10 @@ models/transformers/heads/mlp.py.
 
 from __future__ import annotations
 
+import json
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from msdkit.errors import DataError, listing
+from msdkit.models.checkpoint_config import check_fixed, home, mmf_config, within
 from msdkit.models.checkpoint_names import Rules, load_foreign, sizes, translate
-from msdkit.models.uniter_heads import head_parameters
+from msdkit.models.uniter_heads import MMF_EPS, head_parameters
 from msdkit.models.weights import read_weights
+from msdkit.models.wrappers import bare
 
 # MMF's names are the authors' one level deeper; heads keep theirs until one is chosen
 NAMES: Rules = (
@@ -33,6 +36,10 @@ OTHER_HEADS = (
     r"other_head.\1",
 )
 REPLACEABLE = ("head.", "bert.pooler.", "other_head.")
+# What this model does not vary: another value in MMF's config is refused
+FIXED = {"hidden_act": "gelu", "layer_norm_eps": 1e-12, "position_embedding_type": "absolute"}
+FIXED_HEAD = {"hidden_act": "gelu", "layer_norm_eps": MMF_EPS}
+PUBLISHED = (768, 1024)  # widths whose heads are 64 wide, by the configs that come with the code
 IN_MMF = re.compile(r"uniter\.img_embeddings\.final_layer_norm\.")
 # The authors' heads of one pooled [CLS], and those that this model cannot compute
 POOLED = ("vqa_output", "nlvr2_output", "rank_output")
@@ -52,24 +59,44 @@ def parameters(place: Path) -> dict[str, Any]:
     """The sizes that a checkpoint has, and its heads' form where they have but one."""
     found, _ = translate(read_weights(place), NAMES, place)
     forms = [head_parameters(_tensors(head, found)) for head in heads(found).values()]
-    return sizes(found, place) | (forms[0] if forms and all(f == forms[0] for f in forms) else {})
+    size = sizes(found, place)
+    if told := _attention_heads(place):
+        size["heads"] = told
+    elif size["hidden"] not in PUBLISHED:
+        says = f"no config beside it tells the number of heads (taken as heads: {size['heads']})"
+        _say(place, f"{says}; what the model's config gives comes first")
+    return size | (forms[0] if forms and all(f == forms[0] for f in forms) else {})
 
 
-def load(model: nn.Module, place: Path, task: str | None) -> None:
+def _attention_heads(place: Path) -> int | None:
+    """By MMF's config, or by the model.json that the authors' training leaves beside its `ckpt`."""
+    if told := mmf_config(place, "uniter"):
+        usual = 16 if "large" in str(told.get("bert_model_name")) else 12
+        return within(told, "encoder").get("num_attention_heads", usual)
+    path = home(place).parent / "log" / "model.json"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8")).get("num_attention_heads")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return found if isinstance(found, int) else None
+
+
+def load(model: nn.Module, place: Path, task: str | None, labels: Sequence[str]) -> None:
     """Load a checkpoint into a `Uniter`: with the head of `task`, or the one that fits."""
     weights = read_weights(place)
     found, origin = translate(weights, NAMES, place)
     known = heads(found)
     head = _with_pooler(_chosen(known, found, model.state_dict(), task, place), found)
     changed = _two_types(found, place)
-    if any(IN_MMF.search(name) for name in weights):
+    if any(IN_MMF.search(bare(name)) for name in weights):
+        _check_config(place, head)
         changed |= without_mask(found)
     unread = _left_out(found, known, place) | _other_tasks(found, head, place)
     if any(ours.startswith(POOLER) for ours in head.values()):  # MMF's encoder has another, unused
         unread |= {n for n in found if n.startswith(POOLER)}
     kept = {origin[n]: changed.get(n, value) for n, value in found.items() if n not in unread}
     names = [(f"^{re.escape(name)}$", ours) for name, ours in head.items()]
-    load_foreign(model, kept, (*NAMES, *names, OTHER_HEADS), place, REPLACEABLE)
+    load_foreign(model, kept, (*NAMES, *names, OTHER_HEADS), place, REPLACEABLE, labels=labels)
 
 
 def heads(found: Mapping[str, Tensor]) -> dict[str, Head]:
@@ -146,6 +173,15 @@ def _with_pooler(head: Head, found: Mapping[str, Tensor]) -> Head:
     tasks = _tasks(found, "pooler")
     has = any(ours.startswith(POOLER) for ours in head.values())
     return head if has or len(tasks) != 1 else head | _pooler(*tasks)
+
+
+def _check_config(place: Path, head: Head) -> None:
+    """DataError where MMF's config says of the model, or of its head, what this one cannot do."""
+    told, where = mmf_config(place, "uniter"), f"{place}: MMF's config"
+    for part in ("encoder", "text_embeddings"):
+        check_fixed(within(told, part), FIXED, f"{where}, {part}")
+    for task in {name.split(".")[1] for name, ours in head.items() if ours.startswith("head.")}:
+        check_fixed(within(told, "heads", task), FIXED_HEAD, f"{where}, head of {task}")
 
 
 def without_mask(found: Mapping[str, Tensor]) -> dict[str, Tensor]:

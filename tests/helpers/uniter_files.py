@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import warnings
 
@@ -126,9 +127,19 @@ def block(x, w, at):
     return norm(x + linear(inner, w, f"{at}.output.dense"), w, f"{at}.output.LayerNorm")
 
 
+def write_step(state, folder):
+    """As the authors' `ModelSaver` writes it, beside the log of `save_training_meta`."""
+    for name in ("log", "ckpt"):
+        (folder / name).mkdir()
+    config = {"hidden_size": HIDDEN, "num_attention_heads": 2, "type_vocab_size": 2}
+    (folder / "log" / "model.json").write_text(json.dumps(config))
+    torch.save(state, folder / "ckpt" / "model_step_8000.pt")
+    return folder / "ckpt" / "model_step_8000.pt"
+
+
 def loaded(place, num_classes, **params):
     """A double-precision `Uniter` from a checkpoint, as `init: {folder: …}` makes one."""
-    given = {**Uniter.parameters_from(place), "heads": 2, **SPECIAL, **params}
+    given = {**Uniter.parameters_from(place), **SPECIAL, **params}
     built = Uniter(MODALITIES, num_classes, **given).double().eval()
     built.load_folder(place)
     return built

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 
 import pytest
 import torch
@@ -69,8 +70,10 @@ def test_the_forward_pass_is_the_papers_in_float64():
             torch.testing.assert_close(outputs[view].logits[row], expected, atol=1e-10, rtol=0)
 
 
-def again(place, **params):
-    built = Uniter(MODALITIES, 3, **{**Uniter.parameters_from(place), **SPECIAL, **params}).eval()
+def again(place):
+    with warnings.catch_warnings(action="ignore"):  # of heads, which no config tells
+        found = Uniter.parameters_from(place)
+    built = Uniter(MODALITIES, 3, **{**found, **SPECIAL}).eval()
     built.load_folder(place)
     return built
 
@@ -84,7 +87,9 @@ def same(mine, other):
 def test_the_authors_files_come_back_to_the_bit(tmp_path, zipped):
     mine, place = model(heads=1), tmp_path / "uniter-base.pt"
     torch.save(authors(mine.state_dict()), place, _use_new_zipfile_serialization=zipped)
-    assert Uniter.parameters_from(tmp_path) == {**SIZE, "heads": 1, "intermediate": 32}
+    with pytest.warns(UserWarning, match=r"the number of heads \(taken as heads: 1\); what"):
+        found = Uniter.parameters_from(tmp_path)
+    assert found == {**SIZE, "heads": 1, "intermediate": 32}
     assert same(again(tmp_path), mine)
 
 
@@ -140,3 +145,15 @@ def test_rows_without_geometry_are_refused():
     narrow = {**MODALITIES, "image": Modality("features", 7)}
     with pytest.raises(ConfigError, match=r"'image' are 7 wide; accepted: a feature and 7 numbers"):
         Uniter(narrow, 3, **SIZE, **SPECIAL)
+
+
+@pytest.mark.parametrize(("hidden", "heads"), [(768, 12), (1024, 16)])
+def test_the_published_sizes_are_no_guess(tmp_path, hidden, heads):
+    at = "uniter.embeddings"
+    state = {
+        f"{at}.word_embeddings.weight": torch.zeros(4, hidden),
+        f"{at}.position_embeddings.weight": torch.zeros(2, hidden),
+        "uniter.encoder.layer.0.intermediate.dense.weight": torch.zeros(3, hidden),
+    }
+    torch.save(state, tmp_path / "uniter-large.pt")
+    assert Uniter.parameters_from(tmp_path)["heads"] == heads

@@ -19,6 +19,7 @@ from uniter_files import (
     loaded_saying,
     norm,
     trunk,
+    write_step,
 )
 
 H = HIDDEN
@@ -80,8 +81,8 @@ def pooled(state, words, regions):
 def test_the_encoder_is_loaded_and_the_head_is_said_to_be_left_out(tmp_path, kind):
     head, types, more, said = LEFT_OUT[kind]
     state = trunk(AUTHORS, WORDS + more, types)
-    torch.save(state | head, tmp_path / "model_step_8000.pt")
-    model, lines = loaded_saying(tmp_path, 2)
+    place = write_step(state | head, tmp_path)
+    model, lines = loaded_saying(place, 2)
     rows = ["types are left out; here words have 0, regions 1"] if types > 2 else []
     expected = [*rows, said, "newly made: head.0.bias, head.0.weight, head.2"]
     assert len(lines) == len(expected)
@@ -119,8 +120,8 @@ def test_heads_of_one_pooled_state_answer_as_the_authors(
     tmp_path, head, added, types, classes, said
 ):
     state = trunk(AUTHORS, types=types) | added
-    torch.save(state, tmp_path / "model_step_8000.pt")
-    model, lines = loaded_saying(tmp_path, classes)
+    place = write_step(state, tmp_path)
+    model, lines = loaded_saying(place, classes)
     assert len(lines) == len(said)
     assert all(a in b for a, b in zip(said, lines, strict=True))
     inputs = batch(torch.float64)
@@ -131,7 +132,12 @@ def test_heads_of_one_pooled_state_answer_as_the_authors(
 
 def test_regions_of_the_authors_have_no_mask(tmp_path):
     state = trunk(AUTHORS) | WIDE
-    torch.save(state, tmp_path / "model_step_6000.pt")
-    rows, at = loaded(tmp_path, 3).regions, "uniter.img_embeddings"
+    rows, at = loaded(write_step(state, tmp_path), 3).regions, "uniter.img_embeddings"
     assert torch.equal(rows.img_linear.bias, state[f"{at}.img_linear.bias"])
     assert torch.equal(rows.mask_embedding.weight, state[f"{at}.mask_embedding.weight"])
+
+
+def test_what_vcrs_own_pre_training_kept_is_found_in_its_entry(tmp_path):
+    state = trunk(AUTHORS, WORDS + 81) | WIDE
+    model = loaded(write_step({"model_state": state, "step": 3}, tmp_path), 3)
+    assert torch.equal(model.words.weight, state["uniter.embeddings.word_embeddings.weight"])

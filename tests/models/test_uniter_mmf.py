@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import yaml
 from uniter_files import (
     HIDDEN,
     MMF,
@@ -25,7 +26,6 @@ from msdkit.models.masking import MaskToken
 from msdkit.models.uniter import Uniter
 
 AT = "uniter.heads."
-FULL = ("optimizer", "best_iteration", "current_epoch", "fp16_scaler", "config")
 
 
 def mlp(task, answers, width=16, layers=1):
@@ -50,15 +50,23 @@ def scores(w, task, words, regions, layers=1):
     return linear(x, w, f"{at}.classifier.{2 * layers}")
 
 
-def write(state, folder, kind="best.ckpt"):
+def config(**keys):
+    """What MMF keeps of a run, in the file and as config.yaml."""
+    encoder = {"type": "transformer", "num_attention_heads": 2}
+    return {"model": "uniter", "model_config": {"uniter": {"encoder": encoder, **keys}}}
+
+
+def write(state, folder, kind="best.ckpt", **keys):
     """As `Checkpoint.save` and `Checkpoint.finalize` write it, and as a parallel model is named."""
     if kind == "uniter_final.pth":
+        (folder / "config.yaml").write_text(yaml.safe_dump(config(**keys)))
         torch.save(state, folder / kind)
         return
-    if kind == "model_3.ckpt":
+    if kind == "parallel.ckpt":
         state = {f"module.{name}": value for name, value in state.items()}
     constant = {"uniter.uniter.text_embeddings.position_ids": torch.arange(16)[None]}
-    torch.save({"model": state | constant, **dict.fromkeys(FULL)}, folder / kind)
+    rest = {"optimizer": {"state": {}}, "num_updates": 3, "fp16_scaler": None}
+    torch.save({"model": state | constant, "config": config(**keys), **rest}, folder / kind)
 
 
 def gap(model, state, task, **params):
@@ -69,7 +77,7 @@ def gap(model, state, task, **params):
     return (logits - there).detach().abs().max()
 
 
-@pytest.mark.parametrize("kind", ["best.ckpt", "uniter_final.pth", "model_3.ckpt"])
+@pytest.mark.parametrize("kind", ["best.ckpt", "uniter_final.pth", "parallel.ckpt"])
 def test_the_answers_are_mmfs(tmp_path, kind):
     state = trunk(MMF) | mlp("vqa2", 3)
     write(state, tmp_path, kind)
@@ -185,3 +193,33 @@ def test_half_precision_is_added_up_in_double(tmp_path):
     write(state, tmp_path)
     model = loaded(tmp_path, 3)
     assert gap(model, {name: value.double() for name, value in state.items()}, "vqa2") < 1e-12
+
+
+def test_a_wrapper_within_names_hides_no_mask(tmp_path):
+    plain = trunk(MMF) | mlp("vqa2", 3)
+    state = {
+        name.replace("uniter.uniter.", "_orig_mod.uniter.uniter."): v for name, v in plain.items()
+    }
+    inside = "img_embeddings._fsdp_wrapped_module."
+    write({n.replace("img_embeddings.", inside): v for n, v in state.items()}, tmp_path)
+    assert gap(loaded(tmp_path, 3), plain, "vqa2") < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"encoder": {"hidden_act": "relu"}}, r"encoder: hidden_act is 'relu'; accepted: 'gelu'"),
+        ({"heads": {"vqa2": {"layer_norm_eps": 1e-5}}}, r"head of vqa2: layer_norm_eps is 1e-05"),
+    ],
+)
+def test_what_its_config_says_and_this_model_cannot_do_is_refused(tmp_path, keys, said):
+    write(trunk(MMF) | mlp("vqa2", 3), tmp_path, **keys)
+    with pytest.raises(DataError, match=said):
+        loaded(tmp_path, 3, heads=2)
+
+
+def test_its_config_may_name_the_large_bert(tmp_path):
+    write(trunk(MMF) | mlp("vqa2", 3), tmp_path, encoder={}, bert_model_name="bert-large-cased")
+    assert Uniter.parameters_from(tmp_path)["heads"] == 16
+    write(trunk(MMF) | mlp("vqa2", 3), tmp_path, encoder={"type": "transformer"})
+    assert Uniter.parameters_from(tmp_path)["heads"] == 12
