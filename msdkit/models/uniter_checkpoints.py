@@ -190,6 +190,8 @@ def without_mask(found: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Its `img_masks=image_mask` adds row 1 of the mask to the feature of every region that is no
     padding, so W · (f + m) + b; here b + W · m is the bias, and the masked feature, m, is 0.
     """
+    if not {f"{CONTENT}weight", f"{CONTENT}bias", MASKED} <= found.keys():
+        return {}  # what is missing is named where all tensors are compared
     weight, rows = found[f"{CONTENT}weight"].double(), found[MASKED].double()
     bias = found[f"{CONTENT}bias"].double() + weight @ rows[1]
     return {f"{CONTENT}bias": bias, MASKED: torch.zeros_like(rows)}

@@ -71,7 +71,8 @@ def test_the_forward_pass_is_the_papers_in_float64():
 
 
 def again(place):
-    with warnings.catch_warnings(action="ignore"):  # of heads, which no config tells
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*no config beside it tells the number of heads")
         found = Uniter.parameters_from(place)
     built = Uniter(MODALITIES, 3, **{**found, **SPECIAL}).eval()
     built.load_folder(place)

@@ -223,3 +223,11 @@ def test_its_config_may_name_the_large_bert(tmp_path):
     assert Uniter.parameters_from(tmp_path)["heads"] == 16
     write(trunk(MMF) | mlp("vqa2", 3), tmp_path, encoder={"type": "transformer"})
     assert Uniter.parameters_from(tmp_path)["heads"] == 12
+
+
+def test_a_tensor_that_is_missing_is_named(tmp_path):
+    state = trunk(MMF) | mlp("vqa2", 3)
+    del state["uniter.uniter.img_embeddings.mask_embedding.weight"]
+    write(state, tmp_path)
+    with pytest.raises(DataError, match=r"regions\.mask_embedding\.weight is missing"):
+        loaded(tmp_path, 3)
