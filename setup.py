@@ -34,6 +34,7 @@ setup(
         "torchmetrics>=1.4",
         "timm>=1.0",
         "omegaconf>=2.4.0",
+        "pyyaml>=6",
         "pydantic>=2.7",
         "iopath>=0.1.10",
         "typer>=0.12",

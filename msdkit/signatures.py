@@ -13,6 +13,8 @@ from msdkit.errors import ConfigError, listing, suggest
 from msdkit.groups import group_of, resolved
 
 TORCH = "torch.nn.modules.module.Module"
+TEXTS = (str, list[str], dict[str, str])
+QUOTE = "quote what is meant as a text"
 Problem = tuple[str, str]  # (path below the node, message)
 
 
@@ -82,6 +84,8 @@ def value_problems(annotation: Any, value: Any) -> Iterator[Problem]:
             yield from ((_join(str(i), p), m) for p, m in value_problems(args[0], item))
     elif origin is dict and isinstance(value, Mapping):
         for key, item in value.items():
+            if args[0] is str and not isinstance(key, str):
+                yield str(key), f"expected a text as key, got {key!r}; {QUOTE}"
             yield from ((_join(str(key), p), m) for p, m in value_problems(args[1], item))
     elif is_dataclass(annotation):
         if not isinstance(value, annotation):  # type: ignore[arg-type]
@@ -115,8 +119,22 @@ def type_problems(annotation: Any, value: Any) -> list[str]:
     except PydanticUserError:  # classes with their own configuration cannot take ours
         return []
     except ValidationError:
-        return [f"expected {describe(annotation)}, got {value!r}"]
+        meant = f"; {QUOTE}" if _wants_text(annotation) and _is_bare(value) else ""
+        return [f"expected {describe(annotation)}, got {value!r}{meant}"]
     return []
+
+
+def _wants_text(annotation: Any) -> bool:
+    union = get_origin(annotation) in (Union, types.UnionType)
+    forms = get_args(annotation) if union else (annotation,)
+    return any(wanted in forms for wanted in TEXTS)
+
+
+def _is_bare(value: Any) -> bool:
+    """Whether something in it was written without quotes: true, null, 1."""
+    if isinstance(value, list | Mapping):
+        return any(map(_is_bare, value.values() if isinstance(value, Mapping) else value))
+    return value is None or isinstance(value, bool | int | float)
 
 
 def describe(annotation: Any) -> str:

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import lru_cache
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -80,18 +79,16 @@ def load_raw(
 
 
 def _read(path: Path, above: tuple[Path, ...]) -> list[Layer]:
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
-
     if path.resolve() in above:
         raise ConfigError(f"{path}: `base` files form a circle: {' -> '.join(map(str, above))}")
     if not path.is_file():
         by = f" (named by `base` of {above[-1]})" if above else ""
         raise ConfigError(f"config file {path} does not exist{by}")
     try:
-        values = _parsed(path.read_text(encoding="utf-8"))
-    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:
-        raise ConfigError(f"{path}: not a YAML config: {' '.join(str(error).split())}") from error
+        text = path.read_text(encoding="utf-8")
+    except (UnicodeDecodeError, OSError) as error:
+        raise ConfigError(f"{path}: not a YAML config: {error}") from error
+    values = _parsed(text, str(path)) or {}
     if not isinstance(values, dict):
         raise ConfigError(
             f"{path}: expected a mapping of {listing(TOP)}, got {type(values).__name__}"
@@ -105,11 +102,11 @@ def _read(path: Path, above: tuple[Path, ...]) -> list[Layer]:
 
 
 @lru_cache(maxsize=256)
-def _parsed(text: str) -> Any:
+def _parsed(text: str, source: str) -> Any:
     """What a file says, as it stands there: a teacher's config is read several times in a run."""
-    from omegaconf import OmegaConf
+    from msdkit.config.yaml_text import read_yaml
 
-    return OmegaConf.to_container(OmegaConf.load(StringIO(text)), resolve=False)
+    return read_yaml(text, source, "a YAML config")
 
 
 def _localise(values: Node, folder: Path) -> Node:
@@ -192,19 +189,17 @@ def _another(held: Node, value: Node) -> bool:
 
 def parse_override(text: str) -> tuple[str, Any]:
     """`a.b=1e-3` -> ("a.b", 0.001); values are YAML."""
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
+    from msdkit.config.yaml_text import Unclear, read_yaml
 
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise ConfigError(f"override '{text}': expected key=value, such as train.lr=1e-3")
     try:
-        parsed = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={value}"]), resolve=False)
-    except (YAMLError, OmegaConfBaseException) as error:
-        raise ConfigError(f"override '{text}': the value is not YAML ({error})") from error
-    assert isinstance(parsed, dict)
-    return key, parsed["value"]
+        return key, read_yaml(value, f"override '{text}'")
+    except Unclear as error:
+        raise ConfigError(
+            f"{error} (a shell takes quotes away: put double ones around the whole override)"
+        ) from error
 
 
 def set_path(values: Node, path: str, value: Any) -> None:
@@ -224,7 +219,7 @@ def set_path(values: Node, path: str, value: Any) -> None:
 
 
 def _index(items: list[Any], part: str, path: str) -> int:
-    if not part.isdigit() or int(part) >= len(items):
+    if not (part.isascii() and part.isdigit()) or int(part) >= len(items):
         raise ConfigError(f"override '{path}': expected an index below {len(items)}, got '{part}'")
     return int(part)
 

@@ -34,9 +34,9 @@ def summary(config: ExperimentConfig) -> dict[str, Any]:
 
 def resolved_yaml(config: ExperimentConfig) -> str:
     """The resolved config as YAML that `msdkit run` reads again."""
-    from omegaconf import OmegaConf
+    from msdkit.config.yaml_text import write_yaml
 
-    return OmegaConf.to_yaml(OmegaConf.create(asdict(config)))
+    return write_yaml(asdict(config))
 
 
 def slices_file(folder: Path, split: str) -> Path:

@@ -135,7 +135,7 @@ def best_config(
     configs: Sequence[str], overrides: Sequence[str], chosen: Sequence[str], out: Path
 ) -> str:
     """A config for `out` over the given ones, or a whole one where a file cannot say the same."""
-    from omegaconf import OmegaConf
+    from msdkit.config.yaml_text import write_yaml
 
     wanted = load_raw(configs, [*overrides, *chosen]).values
     changes: dict[str, Any] = {}
@@ -147,9 +147,7 @@ def best_config(
     if merge(load_raw(configs).values, name_nodes(changes)) == name_nodes(wanted):
         base = [os.path.relpath(path, out) for path in configs]
         wanted = {"base": base, **changes}
-    return f"# What `msdkit sweep` found: {' '.join(chosen)}\n" + OmegaConf.to_yaml(
-        OmegaConf.create(wanted)
-    )
+    return f"# What `msdkit sweep` found: {' '.join(chosen)}\n" + write_yaml(wanted)
 
 
 def _sayable(values: Any, path: str) -> tuple[str, Any]:

@@ -20,6 +20,12 @@ from msdkit.errors import ConfigError
         ("a=[1, kl]", "a", [1, "kl"]),
         ("a={name: kl, temperature: 2.0}", "a", {"name": "kl", "temperature": 2.0}),
         ("a='3'", "a", "3"),
+        ("a=1e3", "a", 1000.0),
+        ("a=+.5", "a", 0.5),
+        ("a=~", "a", None),
+        ("a=2024-01-01", "a", "2024-01-01"),
+        ("a='010'", "a", "010"),
+        ("a=${seed}", "a", "${seed}"),
     ],
 )
 def test_override_values_are_yaml(text, key, value):
@@ -30,6 +36,31 @@ def test_override_values_are_yaml(text, key, value):
 def test_overrides_that_cannot_be_read(text):
     with pytest.raises(ConfigError, match=r"override '"):
         parse_override(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("seed=010", "override 'seed=010': 010 is 8 to YAML 1.1 and 10 to YAML 1.2; write 10 or 8"),
+        ("train.epochs=1:30", "override 'train.epochs=1:30': 1:30 is 90 to YAML 1.1 and a text"),
+        ("dataset.labels=[no, yes]", "': 0: no is false to YAML 1.1 and a text to YAML 1.2; write"),
+        ("a={b: 1_000}", "override 'a={b: 1_000}': b: 1_000 is 1000 to YAML 1.1"),
+    ],
+)
+def test_overrides_that_two_versions_of_yaml_read_differently(text, message):
+    with pytest.raises(ConfigError) as error:
+        parse_override(text)
+    assert message in str(error.value)
+    assert "double ones around the whole override" in str(error.value)
+
+
+def test_the_same_holds_in_files_and_sweeps(write):
+    for text, where in (
+        ("seed: 010", "a.yaml: seed: 010 is 8"),
+        ("seed: 1\nsweep: {seed: {low: 0, high: 010}}", "a.yaml:2: sweep.seed.high: 010 is 8"),
+    ):
+        with pytest.raises(ConfigError, match=where):
+            load_raw([write("a.yaml", text)])
 
 
 def test_overrides_reach_into_nodes_and_lists(write):
@@ -76,6 +107,7 @@ def test_a_name_given_by_override_may_be_followed_by_parameters(write):
     [
         ("distill.2.weight=1", "expected an index below 1, got '2'"),
         ("distill.first=1", "expected an index below 1, got 'first'"),
+        ("distill.².weight=1", "expected an index below 1, got '²'"),
         ("seed.x=1", "override 'seed.x': 'seed' is 1, not a mapping"),
         ("evaluate.views.0.x=1", "override 'evaluate.views.0.x': '0' is 'text', not a mapping"),
     ],
