@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -14,6 +17,22 @@ from msdkit.errors import DataError, listing, suggest
 from msdkit.types import Task
 
 Names: TypeAlias = Sequence[str] | Mapping[str, int]  # with their indices, many are found at once
+
+
+def checked_names(dataset: Any) -> list[str]:
+    """A data set's `label_names`; DataError unless they are texts, each once."""
+    names = list(dataset.label_names)
+    wrong = [repr(name) for name in names if not isinstance(name, str)]
+    wrong += [f"{name!r} twice" for name, times in Counter(names).items() if times > 1]
+    if wrong or not names:
+        where = f"{type(dataset).__name__}.label_names"
+        raise DataError(f"{where}: expected texts, each once, got {wrong[0] if wrong else 'none'}")
+    return names
+
+
+def numbered(names: Iterable[str]) -> bool:
+    """Whether a class is called by a number."""
+    return any(re.fullmatch(r"[-+]?\d+(\.\d*)?", name) for name in names)
 
 
 def encode_label(label: Any, task: Task, names: Names) -> Any:
@@ -28,6 +47,7 @@ def encode_label(label: Any, task: Task, names: Names) -> Any:
             row[_class_index(name, names)] = score
         return _in_range(row, task)
     if isinstance(label, list | tuple | set) and all(isinstance(x, str) for x in label):
+        refuse_twice(list(label))
         return encode_label(dict.fromkeys(label, 1.0), task, names)
     row = np.asarray(label, np.float32)
     if row.shape != (len(names),):
@@ -40,9 +60,15 @@ def _class_index(label: Any, names: Names) -> int:
         if label not in names:
             raise unknown(label, names)
         return names[label] if isinstance(names, Mapping) else list(names).index(label)
-    index = int(label)
+    try:
+        index = int(label)
+    except (ValueError, OverflowError):  # not a number, or infinite
+        index = -1
     if not 0 <= index < len(names) or index != label:
-        raise DataError(f"unknown label {label!r}; class indices are 0 to {len(names) - 1}")
+        raise DataError(
+            f"unknown label {label!r}; class indices are 0 to {len(names) - 1}, and an example "
+            "without a label has None"
+        )
     return index
 
 
@@ -51,6 +77,34 @@ def unknown(label: str | int, names: Names) -> DataError:
     return DataError(
         f"unknown label {label!r}. {suggest(str(label), names)}Known: {listing(names)}"
     )
+
+
+def refuse_twice(names: Sequence[str]) -> None:
+    """DataError where a label names a class twice."""
+    twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
+    if twice is not None:
+        raise DataError(f"the class '{twice}' stands twice in the label")
+
+
+class OneKind:
+    """Sees to it that classes are written in one way: as texts, integers, or true and false.
+
+    1, "1" and true may be one class or three.
+    """
+
+    def __init__(self) -> None:
+        self._first: tuple[str, Any, str] | None = None
+
+    def note(self, value: Any, where: str) -> None:
+        """DataError where this is of another kind than the first."""
+        kind = "a text" if isinstance(value, str) else "an integer"
+        kind = "true or false" if isinstance(value, bool) else kind
+        first, given, place = self._first = self._first or (kind, value, where)
+        if first != kind:
+            raise DataError(
+                f"the label {json.dumps(value, default=str)} is {kind}, and "
+                f"{json.dumps(given, default=str)} of {place} {first}; write all in one way"
+            )
 
 
 def _numbers(label: Any, names: Sequence[str]) -> np.ndarray:

@@ -13,7 +13,16 @@ import torch
 from torch import Tensor
 
 from msdkit import traits
-from msdkit.data.labels import Labels, LazyLabels, encode_label, gives_labels
+from msdkit.data.labels import (
+    Labels,
+    LazyLabels,
+    OneKind,
+    checked_names,
+    encode_label,
+    gives_labels,
+    numbered,
+)
+from msdkit.data.slices import slices_of
 from msdkit.errors import DataError, listing
 from msdkit.io.arrays import ArrayWriter, on_disk
 from msdkit.io.strings import StringsWriter, digest, repeated
@@ -37,8 +46,9 @@ class RawSplit:
     def __init__(self, dataset: Any, split: str, task: Task, limit: int | None = None) -> None:
         self.dataset, self.split, self.task = dataset, split, task
         self._read = traits.unlabelled(dataset) or dataset.__getitem__
-        self.label_names = list(dataset.label_names)
+        self.label_names = checked_names(dataset)
         self._classes = {name: i for i, name in enumerate(self.label_names)}
+        self._alike = OneKind() if numbered(self.label_names) else None
         self.modalities = tuple(dataset.modalities)
         count = min(len(dataset), limit or len(dataset))
         if count == 0:
@@ -67,7 +77,7 @@ class RawSplit:
         for i in range(count):
             self._take(self._read(i), ids)
         if self.dataset[0].label is None:
-            self._refuse_unlabelled(0)
+            self._refuse_unlabelled(0, count, count)
             return None
         labels = LazyLabels(self.dataset, self.task, rows_of(count))
         for start in range(0, count if self._content else 1, CHUNK):
@@ -76,7 +86,7 @@ class RawSplit:
 
     def _encoded(self, count: int, ids: StringsWriter) -> Tensor | None:
         """int64 [N] or float32 [N, C], where every example has a label"""
-        single, lacking = self.task == "single_label", None
+        single, lacking, first = self.task == "single_label", 0, 0
         labels = ArrayWriter(np.int64 if single else np.float32)
         for i in range(count):
             example = self.dataset[i]
@@ -84,10 +94,11 @@ class RawSplit:
             label = self._encode(example)
             if label is not None:
                 labels.write(np.asarray(label, labels.dtype).tobytes())
-            elif lacking is None:
-                lacking = i
-        if lacking is not None:
-            self._refuse_unlabelled(lacking)
+            else:
+                first = first if lacking else i
+                lacking += 1
+        if lacking:
+            self._refuse_unlabelled(first, lacking, count)
             return None
         return torch.from_numpy(labels.finish().reshape(count if single else (count, -1)))
 
@@ -115,6 +126,8 @@ class RawSplit:
         if example.label is None:
             return None
         try:
+            if self.task == "single_label" and self._alike is not None:
+                self._alike.note(example.label, f"'{example.id}'")
             label = encode_label(example.label, self.task, self._classes)
         except (DataError, TypeError, ValueError) as error:
             raise DataError(f"split '{self.split}', example '{example.id}': {error}") from error
@@ -130,11 +143,15 @@ class RawSplit:
             return self._content.hexdigest()
         return digest(str(self.dataset.fingerprint()), self.split, str(len(self)))
 
-    def _refuse_unlabelled(self, i: int) -> None:
+    def _refuse_unlabelled(self, first: int, lacking: int, count: int) -> None:
+        """DataError unless it is a test split without any label."""
+        example = f"split '{self.split}': example '{self._read(first).id}'"
         if self.split in ("train", "val"):
+            raise DataError(f"{example} has no label; only test may lack labels")
+        if lacking < count:
             raise DataError(
-                f"split '{self.split}': example '{self._read(i).id}' has no label; only test may "
-                "lack labels"
+                f"{example} has no label, the first of {lacking} among {count}; expected labels "
+                "for all or for none: leave these out, or answer them by `predict`"
             )
 
     def _refuse_twice(self) -> None:
@@ -160,21 +177,14 @@ class RawSplit:
 
         They come from its optional method `slices() -> {name: [rows]}`.
         """
-        hook = traits.slices(self.dataset)
-        if self.labels is None or hook is None:
+        if self.labels is None:
             return {}
-        found = {name: np.asarray(rows).reshape(-1) for name, rows in hook().items()}
-        for name, rows in found.items():
-            count = len(self.dataset)
-            if rows.size and (
-                rows.dtype.kind not in "iu" or not 0 <= rows.min() <= rows.max() < count
-            ):
-                raise DataError(
-                    f"split '{self.split}': slice '{name}' must hold rows from 0 to {count - 1}, "
-                    f"got {rows.tolist()!r:.80}"
-                )
+        try:
+            found = slices_of(self.dataset)
+        except DataError as error:
+            raise DataError(f"split '{self.split}': {error}") from error
         kept = {name: rows[rows < len(self)] for name, rows in found.items()}
-        return {n: torch.from_numpy(rows.astype(np.int64)) for n, rows in kept.items() if rows.size}
+        return {name: torch.from_numpy(rows) for name, rows in kept.items() if rows.size}
 
     def raw(self, i: int, modality: str) -> Any:
         """The raw value of one example's modality."""

@@ -115,7 +115,10 @@ def _row(row: Mapping[str, Any], where: str, pictures: Pictures, unlabelled: boo
     if not (unlabelled and row.get("label") is None):
         label = column(row, ["label"], int, where)
         if label not in (0, 1):
-            raise DataError(f"{where}: column 'label': expected 0 or 1, got {label}")
+            raise DataError(
+                f"{where}: column 'label': expected 0 or 1, got {label}; a row without a label, "
+                "which test may have, has no such column"
+            )
     picture = pictures(text_column(row, ["img"], where), where)
     # MMF writes "01235" where the challenge has 1235
     return Row(number.lstrip("0") or "0", text_column(row, ["text"], where), picture, label)

@@ -7,8 +7,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from msdkit.data.labels import OneKind, numbered
 from msdkit.datasets.fields import Field, parse_fields, read_field
-from msdkit.datasets.labels import LabelReader, found_labels, found_targets
+from msdkit.datasets.labels import (
+    LabelReader,
+    found_labels,
+    found_targets,
+    refuse_pairs,
+)
 from msdkit.datasets.records import Records
 from msdkit.errors import DataError, listing, suggest
 from msdkit.hub.paths import local
@@ -53,6 +59,13 @@ class ExampleFile:
             label = self._labels.encode(_label(row, self._label, where), where)
         return Example(str(row.get(self._id, self.records.number(index))), raw, label)
 
+    def labels(self) -> Iterator[tuple[Any, str]]:
+        """The labels as the rows have them, each with its place; rows without one are left out."""
+        for index in range(len(self.records)):
+            row = self.records[index]
+            if row.get(self._label) is not None:
+                yield row[self._label], self.records.where(index)
+
     def check(self) -> None:
         """Read every row once; DataError at the first that is wrong or repeats an id."""
         ids = stored(self[index].id for index in range(len(self)))
@@ -74,9 +87,17 @@ class Jsonl:
     label: its column; a class or an integer (single_label), a list of classes (multi_label),
     {class: score} or a list of scores (soft_target), or a finite number, {target: number} or a list
     of numbers (regression; scaled to about unit variance they are learned best). Only the test
-    split may lack labels.
+    split may lack labels: no such column, or null, in all of its rows.
     labels: the classes, in the order of the logits; by default those found in train, sorted. In
     regression the targets; by default the first label's keys, sorted, or the column's name.
+
+    An integer is an index of `labels`, unless one of these is called by a number: then it is a
+    name. Classes that are found, or called by numbers, are written in one way in all splits: as
+    texts, as integers, or as true and false. -1, "-", "" and "nan" mark rows without a label
+    elsewhere: they are classes only if `labels` says so. A list of classes names each once.
+    Multi-hot lists are refused: such as name a class twice, and pairs of 0 and 1 for two classes
+    where all of train's labels, or one of another split that has [1, 0], are such.
+
     id: its column; where it is absent, the line number.
 
     A trained model keeps `fields` and `id_column`: files for prediction have the same columns.
@@ -102,17 +123,21 @@ class Jsonl:
         self.modalities: dict[str, str] = {name: field.type for name, field in fields.items()}
         self._files, self._label = files or {}, label
         path = self._path(split)
-        self.label_names = labels or self._found_names()
+        alike = None if task == "regression" else self._alike(labels)
+        self.label_names = self._found_names(alike) if labels is None else labels
+        reader = LabelReader(self.label_names, task, alike)
         self._examples = ExampleFile(
             path,
             fields,
             self.folder,
             id=id,
             label=label,
-            labels=LabelReader(self.label_names, task),
+            labels=reader,
             unlabelled=split == "test",
         )
         self._examples.check()
+        if task == "multi_label" and len(self.label_names) == 2:
+            refuse_pairs(self._examples.labels(), split)
 
     def __len__(self) -> int:
         return len(self._examples)
@@ -131,8 +156,11 @@ class Jsonl:
         types = {name: field.type for name, field in fields.items()}
         return {"modalities": types, "task": params.get("task", "single_label")}
 
+    def _file(self, split: str) -> Path:
+        return self.folder / self._files.get(split, f"{split}.jsonl")
+
     def _path(self, split: str) -> Path:
-        path = self.folder / self._files.get(split, f"{split}.jsonl")
+        path = self._file(split)
         if not path.is_file():
             raise DataError(
                 f"{path} does not exist: it should hold split '{split}' of data set jsonl; "
@@ -140,10 +168,23 @@ class Jsonl:
             )
         return path
 
-    def _found_names(self) -> list[str]:
+    def _alike(self, labels: list[str] | None) -> OneKind | None:
+        """What holds the labels of all splits to one way of writing; None where names and indices
+        may mix."""
+        alike = OneKind()
+        if labels is not None:
+            if not numbered(labels):
+                return None
+            if self._file("train").is_file():
+                value, where = next(self._train_labels())
+                for one in value if isinstance(value, list) else [value]:
+                    alike.note(one, where.rpartition("/")[2])
+        return alike
+
+    def _found_names(self, alike: OneKind | None) -> list[str]:
         if self.task == "regression":
             return found_targets(next(self._train_labels())[0], self._label)
-        return found_labels(self._train_labels(), self.task)
+        return found_labels(self._train_labels(), self.task, alike or OneKind())
 
     def _train_labels(self) -> Iterator[tuple[Any, str]]:
         records = Records(self._path("train"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from listed_data import Listed
 
@@ -29,5 +30,70 @@ def test_wrong_splits(examples: list[Any], split: str, message: str) -> None:
 
 
 def test_only_test_may_lack_labels() -> None:
-    unlabelled = [Example("x", {"text": "t"}, "a"), Example("y", {"text": "t"}, None)]
+    unlabelled = [Example(name, {"text": "t"}, None) for name in "xy"]
     assert RawSplit(Listed(unlabelled), "test", "single_label").labels is None
+
+
+def test_a_split_that_is_labelled_in_part_is_refused() -> None:
+    examples = [Example(str(i), {"text": "t"}, None if i in (3, 7) else "a") for i in range(20)]
+    with pytest.raises(
+        DataError, match=r"'test': example '3' has no label, the first of 2 among 2"
+    ):
+        RawSplit(Listed(examples), "test", "single_label")
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["a", True], r"Listed\.label_names: expected texts, each once, got True"),
+        ([0, 1], "got 0"),
+        (["a", "b", "a"], "got 'a' twice"),
+        ([], "got none"),
+    ],
+)
+def test_wrong_classes(names: list[Any], message: str) -> None:
+    data = Listed([Example("x", {"text": "t"}, "a")])
+    data.label_names = names
+    with pytest.raises(DataError, match=message):
+        RawSplit(data, "train", "single_label")
+
+
+def test_where_classes_are_called_by_numbers_indices_and_names_do_not_mix() -> None:
+    data = Listed([Example(str(i), {"text": "t"}, label) for i, label in enumerate([1, "1"])])
+    data.label_names = ["1", "2"]
+    with pytest.raises(
+        DataError, match="example '1': the label \"1\" is a text, and 1 of '0' an i"
+    ):
+        RawSplit(data, "train", "single_label")
+    data.label_names = ["", "1a"]  # none is a number; an empty text is an answer of VQA
+    data.examples = [Example("0", {"text": "t"}, 1), Example("1", {"text": "t"}, "1a")]
+    assert RawSplit(data, "train", "single_label").labels.tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("slices", "message"),
+    [
+        ({"a": [[0], [1]]}, r"split 'test': slice 'a' must hold rows from 0 to 1 .*got \[\[0\], "),
+        ({"a": 1}, "slice 'a' must hold rows .*got 1"),
+        ({"a": [True, False]}, r"got \[True, False\]"),
+        ({"a": [0.0]}, r"got \[0.0\]"),
+        ({"a": [[0], [0, 1]]}, "in a flat list"),
+        ({"a": [0, 2]}, "got 2"),
+        ({"a": [-1]}, "got -1"),
+        ({"a": [1, 1]}, "none twice"),
+        ({3: [1]}, "slice 3: expected a text as its name"),
+        ([[0]], r"slices\(\) gave \[\[0\]\]; expected {name: \[rows\]}"),
+    ],
+)
+def test_wrong_slices(slices: Any, message: str) -> None:
+    data: Any = Listed([Example(name, {"text": "t"}, "a") for name in "xy"])
+    data.slices = lambda: slices
+    with pytest.raises(DataError, match=message):
+        _ = RawSplit(data, "test", "single_label").slices
+
+
+def test_slices_of_what_is_read() -> None:
+    data: Any = Listed([Example(name, {"text": "t"}, "a") for name in "xyz"])
+    data.slices = lambda: {"last": [2, 0], "none": [], "array": np.array([1])}
+    found = RawSplit(data, "test", "single_label", limit=2).slices
+    assert {name: rows.tolist() for name, rows in found.items()} == {"last": [0], "array": [1]}
