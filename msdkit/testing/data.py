@@ -12,11 +12,11 @@ import numpy as np
 from msdkit import traits
 from msdkit.data.labels import encode_label
 from msdkit.errors import DataError, listing
-from msdkit.testing.promises import promise
+from msdkit.testing.extras import check_extras
+from msdkit.testing.promises import EXAMPLES, promise
 from msdkit.types import TASKS, Example, Modality
 
 SPLITS = ("train", "val", "test")
-EXAMPLES = 1000  # of a split are looked at
 KEPT: dict[str, Any] = {"text": "a text", "image": "the path of a file", "features": "a key"}
 
 
@@ -25,17 +25,24 @@ def check_dataset(dataset: Any, **params: Any) -> None:
 
     It declares modalities and task (as class attributes or by `declare`), has label_names and a
     length, and gives Examples with unique ids, raw values of the declared kinds and labels that can
-    be encoded; only the training split must have labels.
+    be encoded; train and val must have labels, and test in all of its examples or in none. What it
+    has of `labels`, `unlabelled`, `fingerprint`, `slices` and `submission` keeps its word, too.
     """
     if not isinstance(dataset, type):
-        return _check_split(dataset, "this split")
+        _check_split(dataset, "this split")
+        return check_extras(dataset, "this split")
     splits = {split: _opened(dataset, split, params) for split in SPLITS}
     for split, data in splits.items():
         _check_split(data, split)
         names = list(data.label_names)
         same = names == list(splits["train"].label_names)
         promise(same, dataset, f"gives split '{split}' other label_names: {names}")
+        check_extras(data, split)
     _check_declared(dataset, params, splits["train"])
+    if traits.fingerprint(splits["test"]) is not None:
+        again = _opened(dataset, "test", params).fingerprint()
+        same = str(again) == str(splits["test"].fingerprint())
+        promise(same, dataset, "has another `fingerprint()` when it is opened again")
     return None
 
 
@@ -70,6 +77,7 @@ def _check_split(data: Any, split: str) -> None:
     promise(not never, data, f"has classes in `unanswered` that are none of label_names: {never}")
     promise(len(data) > 0, data, f"has no example in {split}")
     ids: set[str] = set()
+    labelled = data[0].label is not None if isinstance(data[0], Example) else True
     for i in range(min(len(data), EXAMPLES)):
         example, where = data[i], f"({split}, example {i})"
         promise(isinstance(example, Example), data, f"must give Examples, gave {example!r} {where}")
@@ -77,7 +85,9 @@ def _check_split(data: Any, split: str) -> None:
         promise(example.id not in ids, data, f"has the id '{example.id}' twice {where}")
         ids.add(example.id)
         _check_raw(data, example, where)
-        promise(example.label is not None or split != "train", data, f"has no label {where}")
+        has = example.label is not None
+        promise(has or split not in ("train", "val"), data, f"has no label {where}")
+        promise(has == labelled, data, f"has labels for some examples, not for all {where}")
         if example.label is not None:
             _check_label(data, example.label, where)
 

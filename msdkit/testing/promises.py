@@ -11,6 +11,7 @@ from torch import Tensor
 from msdkit.types import Task
 
 WIDTH = 8  # of the features that losses are checked with: student_dim and teacher_dim
+EXAMPLES = 1000  # of a split are looked at
 EXTREME = 100.0  # logits that everything must survive
 
 

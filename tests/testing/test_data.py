@@ -50,6 +50,7 @@ BROKEN_DATA = [
     ({"examples": changed(label="perhaps")}, "cannot be encoded: unknown label 'perhaps'"),
     ({"examples": changed(label=None)}, "has no label"),
     ({"examples": [{"id": "x"}]}, "must give Examples"),
+    ({"label_names": [False, True]}, "must have distinct strings"),
     ({"__init__": lambda self, split: {"train": None}[split]}, "cannot open split 'val'"),
 ]
 
