@@ -21,7 +21,8 @@ def print_table(title: str, header: Sequence[str], rows: Rows) -> None:
         table.add_column(name, justify="left" if i == 0 else "right")
     for row in rows:
         table.add_row(*row)
-    Console(width=None if sys.stdout.isatty() else 180).print(table)
+    width = None if sys.stdout.isatty() else 180
+    Console(width=width, markup=False, emoji=False).print(table)  # names are no markup
 
 
 def markdown(header: Sequence[str], rows: Rows) -> str:

@@ -30,11 +30,21 @@ def declared(dataset: Node) -> tuple[dict[str, Any], Task]:
             f"dataset '{dataset['name']}' must declare `modalities`, a mapping such as "
             f"{{'text': 'text', 'audio': Modality('features', 40)}}; got {modalities!r}"
         )
+    if wrong := [name for name in modalities if not _can_name(name)]:
+        raise ConfigError(
+            f"modalities: {wrong[0]!r} can be no name; accepted: texts without commas (which part "
+            "names on the command line), line breaks and spaces at the ends"
+        )
     if "multimodal" in modalities or any(m.startswith("without_") for m in modalities):
         raise ConfigError(f"modalities may not have the name of a view; got {listing(modalities)}")
     if task not in TASKS:
         raise ConfigError(f"unknown task kind '{task}'; accepted: {listing(TASKS)}")
     return dict(modalities), cast(Task, task)
+
+
+def _can_name(modality: Any) -> bool:
+    text = modality if isinstance(modality, str) else ""
+    return bool(text) and text.isprintable() and text == text.strip() and "," not in text
 
 
 def default_metrics(dataset: Node, task: Task) -> list[Any]:

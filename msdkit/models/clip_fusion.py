@@ -17,6 +17,7 @@ from msdkit.models.checkpoint_config import is_foreign, read_config
 from msdkit.models.checkpoint_names import load_foreign
 from msdkit.models.keys import Names
 from msdkit.models.masking import Embedded, Masking
+from msdkit.models.named import NamedParameters
 from msdkit.models.weights import read_weights
 from msdkit.registry import MODELS
 from msdkit.types import Fraction, Modality, ModelOutput, Padded, PositiveInt
@@ -75,7 +76,7 @@ class ClipFusion(EmbeddingModel):
         self.max_positions = found.text_config.max_position_embeddings
         self._check_parts(found.text_config.vocab_size)
         asked = self.modalities if "mask_token" in self.masking.needs else ()
-        self.mask_tokens = nn.ParameterDict({m: nn.Parameter(torch.randn(width)) for m in asked})
+        self.mask_tokens = NamedParameters({m: nn.Parameter(torch.randn(width)) for m in asked})
         self.fusion = nn.Linear(3 * width, hidden)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(hidden, num_classes)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from msdkit.errors import DataError
 from msdkit.models.base import EmbeddingModel
 from msdkit.models.masking import Embedded, Masking
+from msdkit.models.named import NamedModules, NamedParameters
 from msdkit.models.transformer import Dropout, TransformerLayer, key_mask, run_layers, under
 from msdkit.registry import MODELS
 from msdkit.types import Fraction, Modality, ModelOutput, Padded, PositiveFloat, PositiveInt
@@ -48,16 +49,16 @@ class FusionTransformer(EmbeddingModel):
     ) -> None:
         super().__init__(modalities, num_classes, masking, width=hidden)
         self.max_length = max_length
-        self.inputs = nn.ModuleDict(
+        self.inputs = NamedModules(
             {name: _input_layer(m, hidden, embedding) for name, m in self.modalities.items()}
         )
         self.cls = _small_random(hidden)
-        self.positions = nn.ParameterDict(
+        self.positions = NamedParameters(
             {name: _small_random(max_length, hidden) for name in self.modalities}
         )
-        self.kinds = nn.ParameterDict({name: _small_random(hidden) for name in self.modalities})
+        self.kinds = NamedParameters({name: _small_random(hidden) for name in self.modalities})
         asked = self.modalities if "mask_token" in self.masking.needs else ()
-        self.mask_tokens = nn.ParameterDict({name: _small_random(hidden) for name in asked})
+        self.mask_tokens = NamedParameters({name: _small_random(hidden) for name in asked})
         self.layers = nn.ModuleList(
             TransformerLayer(hidden, heads, mlp_ratio, dropout) for _ in range(layers)
         )

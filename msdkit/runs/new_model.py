@@ -13,6 +13,7 @@ from msdkit.data.raw import RawSplit
 from msdkit.errors import ConfigError
 from msdkit.hub.packages import ASSETS, asset
 from msdkit.hub.paths import local
+from msdkit.models.named import module_key
 from msdkit.models.weights import load_weights
 from msdkit.progress import console
 from msdkit.registry import MASKINGS, MODELS, PROCESSORS
@@ -39,12 +40,7 @@ def new_model(
         init = {"folder": folder_of(init["folder"])}
         stored = traits.parameters_from(MODELS.get(plain["name"]))
         plain = {**(stored(init["folder"]) if stored else {}), **plain}
-    model = MODELS.build(
-        plain,
-        modalities={m: p.modality for m, p in processors.items()},
-        num_classes=len(train.label_names),
-        masking=MASKINGS.build(config.masking),
-    )
+    model = _built(config, plain, processors, len(train.label_names))
     _initialise(model, init, teacher, train.label_names)
     return SavedModel(
         model,
@@ -59,6 +55,23 @@ def new_model(
         traits.id_column(train.dataset),
         [train.label_names[i] for i in train.unanswered],
     )
+
+
+def _built(
+    config: ExperimentConfig, node: Node, processors: Mapping[str, Any], num_classes: int
+) -> Any:
+    modalities = {m: p.modality for m, p in processors.items()}
+    masking = MASKINGS.build(config.masking)
+    try:
+        return MODELS.build(node, modalities=modalities, num_classes=num_classes, masking=masking)
+    except KeyError as error:  # torch's, of a model that calls its parts as modalities are called
+        odd = next((m for m in modalities if module_key(m) != m), None)
+        if odd is None:
+            raise
+        raise ConfigError(
+            f"model '{node['name']}' has no place for a modality called '{odd}' ({error}): call it "
+            "otherwise, or keep the parts in msdkit.models.named.NamedModules"
+        ) from error
 
 
 def _processors(

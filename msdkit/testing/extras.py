@@ -52,7 +52,9 @@ def _check_labels(data: Any, where: str) -> None:
 
 def _check_unlabelled(data: Any, split: str) -> None:
     hook = traits.unlabelled(data)
-    for row in range(min(len(data), EXAMPLES)) if hook else ():
+    if hook is None:
+        return
+    for row in range(min(len(data), EXAMPLES)):
         bare, whole, where = hook(row), data[row], f"({split}, example {row})"
         promise(isinstance(bare, Example), data, f"gives by `unlabelled` {bare!r:.80} {where}")
         promise(bare.label is None, data, f"gives a label by `unlabelled` {where}")
