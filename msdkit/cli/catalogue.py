@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Iterator
 from typing import Any
 
-from msdkit.config.files import parse_override
+from msdkit.config.overrides import parse_override
 from msdkit.errors import ConfigError, listing, suggest
 from msdkit.groups import documentation
 from msdkit.registry import DATASETS, REGISTRIES, Registry, load_entry_points

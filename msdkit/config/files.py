@@ -10,13 +10,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from msdkit.config.overrides import NODES, parse_override, set_path
 from msdkit.config.schema import TOP, Node
 from msdkit.errors import ConfigError, listing
 
 COMMAND_LINE = "command line"
 RESOLVER = r"\$\{\s*((?:[\w.]|\$\{[^{}]*\})+)\s*:"  # its name, which may hold `${…}`
 YAML = (".yaml", ".yml")
-NODES = ("dataset", "student", "teacher", "task", "weighting", "masking")
 
 
 @dataclass
@@ -185,43 +185,6 @@ def _another(held: Node, value: Node) -> bool:
     """Whether `value` is a different plugin, or a different kind of teacher, than `held`."""
     kinds = ("name", "run", "config")
     return any(k in value and value[k] != held.get(k) for k in kinds)
-
-
-def parse_override(text: str) -> tuple[str, Any]:
-    """`a.b=1e-3` -> ("a.b", 0.001); values are YAML."""
-    from msdkit.config.yaml_text import Unclear, read_yaml
-
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise ConfigError(f"override '{text}': expected key=value, such as train.lr=1e-3")
-    try:
-        return key, read_yaml(value, f"override '{text}'")
-    except Unclear as error:
-        raise ConfigError(
-            f"{error} (a shell takes quotes away: put double ones around the whole override)"
-        ) from error
-
-
-def set_path(values: Node, path: str, value: Any) -> None:
-    """Set `a.b.0.c` in nested dictionaries and lists; a name may stand for `{name: …}`."""
-    here: Any = values
-    *parents, last = path.split(".")
-    for depth, part in enumerate(parents):
-        key: Any = _index(here, part, path) if isinstance(here, list) else part
-        held = here[key] if isinstance(here, list) else here.get(key)
-        if isinstance(held, str) and (part in NODES if depth == 0 else parents[0] == "distill"):
-            held = {"name": held}
-        if not isinstance(held, dict | list | None):
-            raise ConfigError(f"override '{path}': '{part}' is {held!r}, not a mapping")
-        here[key] = {} if held is None else held
-        here = here[key]
-    here[_index(here, last, path) if isinstance(here, list) else last] = value
-
-
-def _index(items: list[Any], part: str, path: str) -> int:
-    if not (part.isascii() and part.isdigit()) or int(part) >= len(items):
-        raise ConfigError(f"override '{path}': expected an index below {len(items)}, got '{part}'")
-    return int(part)
 
 
 def _interpolate(values: Node) -> Node:

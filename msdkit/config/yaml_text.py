@@ -66,8 +66,8 @@ def read_yaml(text: str, source: str, what: str = "YAML") -> Any:
     A value that YAML 1.1 reads as another number, or as true or false, is refused: 010, 1:30, no.
     what: what a text that cannot be read is not.
     """
-    loader = _Loader(text)
     try:
+        loader = _Loader(text)
         root = loader.get_single_node()
         if root is None:
             return None
@@ -75,8 +75,6 @@ def read_yaml(text: str, source: str, what: str = "YAML") -> Any:
         return loader.construct_document(root)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{source}: not {what}: {' '.join(str(error).split())}") from error
-    finally:
-        loader.dispose()
 
 
 def write_yaml(values: Any) -> str:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from msdkit import parallel, traits
-from msdkit.config.files import load_raw, merge, name_nodes, parse_override, set_path
+from msdkit.config.files import load_raw, merge, name_nodes
+from msdkit.config.overrides import next_key, parse_override, set_path
 from msdkit.config.schema import ExperimentConfig
 from msdkit.config.validation import validate
 from msdkit.errors import ConfigError, TrainingError
@@ -153,11 +154,10 @@ def best_config(
 def _sayable(values: Any, path: str) -> tuple[str, Any]:
     """(path, value), but for the whole list where the path leads into one, as files replace it."""
     passed: list[str] = []
-    for part in path.split("."):
-        if isinstance(values, list):
-            break
-        values = values[part]
-        passed.append(part)
+    while path and not isinstance(values, list):
+        key, path = next_key(values, path)
+        values = values[key]
+        passed.append(key)
     return ".".join(passed), values
 
 

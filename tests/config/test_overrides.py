@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from msdkit.config.files import load_raw, parse_override, set_path
+from msdkit.config.files import load_raw
+from msdkit.config.overrides import parse_override, set_path
 from msdkit.errors import ConfigError
 
 
@@ -116,6 +117,25 @@ def test_overrides_that_lead_nowhere(write, override, message):
     text = "seed: 1\ndistill: [{name: kl}]\nevaluate: {views: [text]}"
     with pytest.raises(ConfigError, match=message):
         load_raw([write("a.yaml", text)], [override])
+
+
+def test_keys_with_dots_are_found(write):
+    text = """
+        sweep: {train.lr: {low: 1, high: 2}}
+        student: {processors: {audio.mel: words, audio: array}}
+    """
+    overrides = [
+        "sweep.train.lr.high=3",
+        "student.processors.audio.mel={name: array}",
+        "student.processors.audio=words",
+        "train.modality_dropout={audio.mel: 0.1}",
+        "train.modality_dropout.audio.mel=0.2",
+    ]
+    assert load_raw([write("a.yaml", text)], overrides).values == {
+        "sweep": {"train.lr": {"low": 1, "high": 3}},
+        "student": {"processors": {"audio.mel": {"name": "array"}, "audio": "words"}},
+        "train": {"modality_dropout": {"audio.mel": 0.2}},
+    }
 
 
 def test_set_path_makes_what_is_missing():

@@ -88,6 +88,7 @@ def test_a_message_names_the_line_and_keys_count_too():
         ("[" * 5000, "not YAML: "),
         ("1" * 5000, "not YAML: "),
         ("? [1]\n: 2", "not YAML: "),
+        ("a: \0", "not YAML: "),
         ("!!python/name:os.system x", "not YAML: "),
     ],
 )

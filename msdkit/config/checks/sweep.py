@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
-from msdkit.config.files import set_path
+from msdkit.config.overrides import set_path
 from msdkit.config.report import Report
 from msdkit.config.space import entry
 from msdkit.errors import ConfigError

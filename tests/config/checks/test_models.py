@@ -22,6 +22,24 @@ RULES: list[tuple[dict[str, Any], str, str]] = [
         "modalities may not have the name of a view; got image, multimodal",
     ),
     ({**data(modalities={})}, "dataset", "modalities: expected at least one"),
+    (
+        {**data(modalities={1: "t", "image": "i"})},
+        "dataset.modalities.1",
+        "expected a text as key, got 1; quote what is meant as a text",
+    ),
+    (
+        {**data(modalities={"a,b": "t"})},
+        "dataset",
+        "modalities: 'a,b' can be no name; accepted: texts without commas",
+    ),
+    ({**data(modalities={"": "t"})}, "dataset", "modalities: '' can be no name"),
+    ({**data(modalities={"a\nb": "t"})}, "dataset", "modalities: 'a\\nb' can be no name"),
+    ({**data(modalities={" a": "t"})}, "dataset", "modalities: ' a' can be no name"),
+    (
+        {**data(labels=["a", True])},
+        "dataset.labels.1",
+        "expected str, got True; quote what is meant as a text",
+    ),
     ({"student": "multi_teacher"}, "student.teachers", "model 'multi_teacher' needs 'teacher"),
     (
         {"student": {"name": "multi_teacher", "teachers": []}},
