@@ -51,7 +51,8 @@ def encode_label(label: Any, task: Task, names: Names) -> Any:
         return encode_label(dict.fromkeys(label, 1.0), task, names)
     row = np.asarray(label, np.float32)
     if row.shape != (len(names),):
-        raise DataError(f"expected {len(names)} numbers, one per class, got shape {row.shape}")
+        wanted = f"{len(names)} numbers, one per class, or a list of names"
+        raise DataError(f"expected {wanted}; got shape {row.shape}")
     return _in_range(row, task)
 
 

@@ -186,6 +186,9 @@ def _score(score: Any) -> float:
 
 
 def _unexpected(task: Task, value: Any) -> DataError:
-    whole = isinstance(value, float) and value.is_integer()  # a table with gaps has such
-    write = f"; write {value:.0f}" if whole else ""
+    write = ""
+    if isinstance(value, float) and value.is_integer():  # a table with gaps has such
+        write = f"; write {value:.0f}"
+    elif value != value:
+        write = "; where a row of test has no label, write null"
     return DataError(f"expected {_FORMS[task]}, got {value!r:.80}{write}")

@@ -39,6 +39,7 @@ def refused(folder: Path, split: str = "train", /, **given: Any) -> str:
         (["a", "b", 1], 'jsonl:3: the label 1 is an integer, and "a" of train.jsonl:1 a text'),
         ([0, 1, True], "jsonl:3: the label true is true or false, and 0 of train.jsonl:1 an int"),
         ([1, 1.0], "jsonl:2: expected a class (its name or an integer), got 1.0; write 1"),
+        (["a", float("nan")], "got nan; where a row of test has no label, write null"),
     ],
 )
 def test_classes_are_written_in_one_way(tmp_path: Path, labels: list[Any], message: str) -> None:

@@ -55,6 +55,8 @@ def _check_dropout(report: Report, given: Given, asked: Any) -> None:
 
 def _check_groups(report: Report, wanted: str | None, names: list[str]) -> None:
     accepted = ["length", *names]
+    if wanted == "length" and wanted in names:
+        report.problem("train.group_by", "a modality is called 'length'; call it otherwise")
     if wanted is not None and wanted not in accepted:
         report.problem(
             "train.group_by",

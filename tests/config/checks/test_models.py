@@ -40,6 +40,11 @@ RULES: list[tuple[dict[str, Any], str, str]] = [
         "dataset.labels.1",
         "expected str, got True; quote what is meant as a text",
     ),
+    (
+        {**data(modalities={"length": "t", "image": "i"}), "train": {"group_by": "length"}},
+        "train.group_by",
+        "a modality is called 'length'; call it otherwise",
+    ),
     ({"student": "multi_teacher"}, "student.teachers", "model 'multi_teacher' needs 'teacher"),
     (
         {"student": {"name": "multi_teacher", "teachers": []}},
