@@ -18,7 +18,7 @@ def parse_override(text: str) -> tuple[str, Any]:
     if not equals or not key:
         raise ConfigError(f"override '{text}': expected key=value, such as train.lr=1e-3")
     try:
-        return key, read_yaml(value, f"override '{text}'")
+        return key, read_yaml(value, f"override '{text}'", key=key)
     except Unclear as error:
         raise ConfigError(
             f"{error} (a shell takes quotes away: put double ones around the whole override)"

@@ -60,18 +60,18 @@ _Dumper.add_multi_representer(float, lambda dumper, x: dumper.represent_float(fl
 _OLD, _NEW = yaml.SafeLoader(""), _Loader("")  # which tell single values
 
 
-def read_yaml(text: str, source: str, what: str = "YAML") -> Any:
+def read_yaml(text: str, source: str, what: str = "YAML", key: str = "") -> Any:
     """What a text says; ConfigError, which begins with `source` and names the key, on a mistake.
 
     A value that YAML 1.1 reads as another number, or as true or false, is refused: 010, 1:30, no.
-    what: what a text that cannot be read is not.
+    what: what a text that cannot be read is not; key: where its value stands.
     """
     try:
         loader = _Loader(text)
         root = loader.get_single_node()
         if root is None:
             return None
-        _check(root, source, "\n" in text.strip())
+        _check(root, source, key, "\n" in text.strip())
         return loader.construct_document(root)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{source}: not {what}: {' '.join(str(error).split())}") from error
@@ -82,14 +82,14 @@ def write_yaml(values: Any) -> str:
     return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
-def _check(root: Node, source: str, lines: bool) -> None:
+def _check(root: Node, source: str, key: str, lines: bool) -> None:
     """ConfigError for what is not clear, and for a key that stands twice."""
     for count, (node, path) in enumerate(_nodes(root)):
         where = f"{source}:{node.start_mark.line + 1}: " if lines else f"{source}: "
         if count > MOST or len(path) > DEEPEST:
             most = f"{MOST:,} values, each alias counted as what it names"
             raise ConfigError(f"{where}more than {most}, or {DEEPEST} inside of one another")
-        where += f"{'.'.join(path)}: " if path else ""
+        where += f"{'.'.join((key, *path) if key else path)}: " if path else ""
         if isinstance(node, MappingNode):
             keys = [(key.tag, key.value) for key, _ in node.value if key.id == "scalar"]
             if twice := [key for i, key in enumerate(keys) if key in keys[:i]]:
@@ -137,4 +137,4 @@ def _tag(loader: Any, text: str) -> str:
 
 
 def _value(loader: Any, text: str, tag: str) -> Any:
-    return loader.construct_object(ScalarNode(tag, text))
+    return loader.yaml_constructors[tag](loader, ScalarNode(tag, text))

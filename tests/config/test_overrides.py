@@ -44,8 +44,11 @@ def test_overrides_that_cannot_be_read(text):
     [
         ("seed=010", "override 'seed=010': 010 is 8 to YAML 1.1 and 10 to YAML 1.2; write 10 or 8"),
         ("train.epochs=1:30", "override 'train.epochs=1:30': 1:30 is 90 to YAML 1.1 and a text"),
-        ("dataset.labels=[no, yes]", "': 0: no is false to YAML 1.1 and a text to YAML 1.2; write"),
-        ("a={b: 1_000}", "override 'a={b: 1_000}': b: 1_000 is 1000 to YAML 1.1"),
+        (
+            "dataset.labels=[no, yes]",
+            "': dataset.labels.0: no is false to YAML 1.1 and a text to YAML 1.2; write",
+        ),
+        ("a={b: 1_000}", "override 'a={b: 1_000}': a.b: 1_000 is 1000 to YAML 1.1"),
     ],
 )
 def test_overrides_that_two_versions_of_yaml_read_differently(text, message):
