@@ -185,6 +185,10 @@ def test_r2_where_labels_do_not_vary() -> None:
     flat = torch.full((4, 1), 3.0)
     assert measured("r2", flat, flat, "regression") == 1
     assert measured("r2", VALUES[:, :1], flat, "regression") == 0
+    assert measured("r2", flat + 1e-3, flat, "regression") == 0
+    tenth = torch.full((3, 1), 0.1)  # their mean is not quite 0.1
+    assert measured("r2", tenth, tenth, "regression") == 1
+    assert measured("r2", tenth * 2, tenth, "regression") == 0
     metric = METRICS.build("r2")
     metric.update(flat[:1], flat[:1])
     assert math.isnan(metric.compute())
