@@ -1,6 +1,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PEERS := build/peers
 INSTALLED := $(VENV)/.installed
 
 # waiting threads soon sleep: other work may need the cores
@@ -8,7 +9,7 @@ export GOMP_SPINCOUNT ?= 3000
 # as msdkit itself sets it: huge pages for large tensors
 export THP_MEM_ALLOC_ENABLE ?= 1
 
-.PHONY: demo test check bench bench-gpu docs linkcheck
+.PHONY: demo test check peers bench bench-gpu docs linkcheck
 
 $(INSTALLED): setup.py
 	$(PYTHON) -m venv $(VENV)
@@ -26,6 +27,14 @@ check: $(INSTALLED)  ## formatting, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+peers: $(INSTALLED)  ## what others compute of the same, into docs/peers.md; a minute on 2 cores
+	@for peer in $$(grep -v '^#' tests/peers/requirements.txt); do \
+		test -e $(PEERS)/$$peer || { $(BIN)/python -m pip install --disable-pip-version-check \
+			--quiet --no-deps --upgrade --target $(PEERS) $$peer && touch $(PEERS)/$$peer; } \
+			|| echo "$$peer cannot be installed here: what it compares is skipped"; \
+	done
+	PYTHONPATH=$(PEERS) $(BIN)/pytest -n0 tests/peers --page docs/peers.md
 
 bench: $(INSTALLED)  ## speed, as ratios within one run, into docs/results; 9 minutes on 2 cores
 	$(BIN)/python benchmarks/run.py

@@ -1,4 +1,4 @@
-"""docs/formats.md: each row names the tests that keep it so, and these exist."""
+"""docs/formats.md names tests that exist; docs/peers.md names the peers that are installed."""
 
 from __future__ import annotations
 
@@ -36,3 +36,13 @@ def test_the_tables_are_found() -> None:
     assert len(list(rows())) >= 9
     assert {cell for row in rows() for cell in row.values()} >= {"MMF, VinVL", "0"}
     assert all(row.values() and all(row.values()) for row in rows()), "a cell is empty: write –"
+
+
+def test_the_peers_are_the_pinned_ones() -> None:
+    """`make peers` writes the page; whoever changes a pin runs it."""
+    page = (toy.ROOT / "docs" / "peers.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"^\| `.*?` \| ([\w-]+ [\w.]+): `", page, re.MULTILINE))
+    pins = (TESTS / "peers" / "requirements.txt").read_text(encoding="utf-8").split("\n")
+    pinned = {pin.replace("==", " ") for pin in pins if "==" in pin}
+    assert {peer for peer in named if not peer.startswith("scipy ")} <= pinned
+    assert {"torchdistill", "scikit-learn"} <= {peer.split()[0] for peer in named}
