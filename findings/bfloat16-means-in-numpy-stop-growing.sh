@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Expected: numpy's mean of half precisions is taken in float32: "by default, float16 results are computed using
-#   float32 intermediates" (https://numpy.org/doc/stable/reference/generated/numpy.mean.html).
+# Expected: numpy's mean of half precisions is taken in float32, as its documentation promises of float16
+#   (https://numpy.org/doc/stable/reference/generated/numpy.mean.html).
 # Happens: of ml_dtypes' bfloat16, which numpy holds such numbers in, sums are kept in bfloat16: 256 + 1 is 256, so
 #   that the mean of 1,000 ones is 0.256, and that of 100,000 numbers around 1 is 0.02. No warning. Products of
 #   matrices are right, and so is float16.

@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
-# Expected: class_encode_column of a column with the integers 0 to 11 keeps them: it "casts the given column as
-#   ClassLabel and updates the table"
-#   (https://huggingface.co/docs/datasets/package_reference/main_classes#datasets.Dataset.class_encode_column).
+# Expected: class_encode_column of a column with the integers 0 to 11 keeps them: it is said to cast the
+#   column (https://huggingface.co/docs/datasets/package_reference/main_classes#datasets.Dataset.class_encode_column).
 # Happens: the integers are made text and sorted as text, "10" before "2": 2 becomes 4, 3 becomes 5, 10 becomes 2.
 #   Up to ten classes all is well; from eleven on the labels are permuted, without a word. cast_column keeps them.
 # Versions: datasets 5.2.0, Python 3.11. Date: 2026-11-28.

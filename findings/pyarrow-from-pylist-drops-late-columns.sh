@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Expected: a table of a list of dictionaries has a column for every key, empty where a row has none, as in pandas;
-#   "if not passed, [the schema] will be inferred from the Mapping values"
+# Expected: a table of a list of dictionaries has a column for every key, empty where a row has none, as in pandas:
+#   without a schema it is said to be inferred from the values
 #   (https://arrow.apache.org/docs/python/generated/pyarrow.Table.html).
 # Happens: the first dictionary alone decides which columns there are. What other rows have besides is dropped,
 #   without a word. from_list and from_generator of datasets 5.2.0 are built on it and drop the same.

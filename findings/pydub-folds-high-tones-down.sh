@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Expected: set_frame_rate removes what the new rate cannot hold, as sox, ffmpeg, librosa and torchaudio do: it
-#   "creates an equivalent version of this AudioSegment with the specified frame rate"
+# Expected: set_frame_rate removes what the new rate cannot hold, as sox, ffmpeg, librosa and torchaudio do: its
+#   documentation promises an equivalent sound at the other rate
 #   (https://github.com/jiaaro/pydub/blob/master/API.markdown).
 # Happens: samples are interpolated without a low-pass filter. From 44,100 to 16,000 Hz a tone of 11 kHz becomes one
 #   of 5 kHz, at 82 % of its loudness; with a filter less than 1 % is left. No warning.

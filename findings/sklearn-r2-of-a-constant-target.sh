@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Expected: r2_score of a target that never varies is 1.0 where it is met and 0.0 where not: force_finite replaces
-#   what "constant data" would make infinite
+# Expected: r2_score of a target that never varies is 1.0 where it is met and 0.0 where not: that is what
+#   force_finite, on by default, is documented to do
 #   (https://scikit-learn.org/stable/modules/generated/sklearn.metrics.r2_score.html).
 # Happens: it depends on whether the mean of the equal numbers rounds to them. Four labels of 0.1 give 0.0, three
 #   give -5e31, and the mean over targets, or a search for the best model by it, is ruled by that target. No warning.

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Expected: what a TarWriter was given comes back from WebDataset(...).decode(): text as text
 #   (https://webdataset.github.io/webdataset/).
-# Happens: a field that is called "id", "index", "inx" or "count" comes back as an integer. "00042" and "42" become
+# Happens: a field that is called "id", "index" or "inx" comes back as an integer. "00042" and "42" become
 #   the same, "1_0" becomes 10 (Python reads it so), and only "COCO_17" is an error. The same text under "txt" stays
 #   as it is.
 # Versions: webdataset 1.0.2, numpy 2.4.6, Python 3.11. Date: 2026-11-28.
