@@ -6,11 +6,10 @@ import random
 from collections.abc import Iterator
 
 import pytest
+import vqa_released
 from agreements import Agreement
 
 from msdkit.datasets.vqa_answers import accuracy
-
-vqa_released = pytest.importorskip("vqa_released")
 
 CASES = 5000
 WORDS = """
