@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
 from typing import Any
 
@@ -73,16 +73,19 @@ def _gradient(loss: Callable[..., Tensor], given: Tensor) -> Tensor:
 
 
 @cache
-def peer(module: str, package: str | None = None) -> ModuleType:
-    """A module of a package that others wrote; the test is skipped where that is not installed."""
+def peer(module: str) -> ModuleType:
+    """A module that others wrote; the test is skipped where it cannot be imported."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return pytest.importorskip(module, reason=f"{package or module} is not installed")
+        return pytest.importorskip(module)
 
 
 def named(package: str, what: str) -> str:
-    """How the table names a thing of a package."""
-    return f"{package} {version(package)}: `{what}`"
+    """How the table names a thing of a package; the test is skipped where it is not installed."""
+    try:
+        return f"{package} {version(package)}: `{what}`"
+    except PackageNotFoundError:
+        pytest.skip(f"{package} is not installed")
 
 
 def drawn(*shape: int, seed: int = 0, scale: float = 1.0) -> Tensor:

@@ -32,14 +32,14 @@ SOFTMAX = {"softmax": (-1,), "sigmoid": ()}
 
 def test_kl(agreement: Any) -> None:
     row = agreement("kl", "scipy", "stats.entropy(p, q)", "without τ²: undone")
-    entropy = peer("scipy.stats", "scipy").entropy
+    entropy = peer("scipy.stats").entropy
     for mine, student, teacher in given("kl", "softmax"):
         row(mine, TEMPERATURE**2 * entropy(teacher, student, axis=-1))
 
 
 def test_reverse_kl(agreement: Any) -> None:
     row = agreement("reverse_kl", "scipy", "stats.entropy(q, p)", "without τ²: undone")
-    entropy = peer("scipy.stats", "scipy").entropy
+    entropy = peer("scipy.stats").entropy
     for mine, student, teacher in given("reverse_kl", "softmax"):
         row(mine, TEMPERATURE**2 * entropy(student, teacher, axis=-1))
 
@@ -47,7 +47,7 @@ def test_reverse_kl(agreement: Any) -> None:
 def test_jsd(agreement: Any) -> None:
     known = "the root of it, without τ²: undone"
     row = agreement("jsd", "scipy", "spatial.distance.jensenshannon", known)
-    distance = peer("scipy.spatial.distance", "scipy").jensenshannon
+    distance = peer("scipy.spatial.distance").jensenshannon
     for mine, student, teacher in given("jsd", "softmax"):
         row(mine, TEMPERATURE**2 * distance(student, teacher, axis=-1) ** 2)
 
@@ -55,7 +55,7 @@ def test_jsd(agreement: Any) -> None:
 def test_sigmoid_kl(agreement: Any) -> None:
     known = "without τ²: undone; of probabilities, so lost where 1 − p rounds"
     row = agreement("sigmoid_kl", "scipy", "special.rel_entr", known)
-    relative = peer("scipy.special", "scipy").rel_entr
+    relative = peer("scipy.special").rel_entr
     for mine, student, teacher in given("sigmoid_kl", "sigmoid", 1.0, 5.0):
         both = relative(teacher, student) + relative(1 - teacher, 1 - student)
         row(mine, TEMPERATURE**2 * both.sum(-1))
@@ -72,15 +72,13 @@ def test_cross_entropy(agreement: Any, weighted: bool) -> None:
         mine = LOSSES.build({"name": "cross_entropy", "class_weights": weights.tolist()})
         each = weights[labels].numpy()
         given = labels.numpy(), student.softmax(-1).numpy()
-        theirs = peer("sklearn.metrics", "scikit-learn").log_loss(
-            *given, sample_weight=each, labels=list(classes)
-        )
+        theirs = peer("sklearn.metrics").log_loss(*given, sample_weight=each, labels=list(classes))
         row(mine(student, labels).mean(), theirs * each.mean())
 
 
 def test_bce(agreement: Any) -> None:
     row = agreement("bce", "scikit-learn", "log_loss", "of one class at a time: summed")
-    log_loss = peer("sklearn.metrics", "scikit-learn").log_loss
+    log_loss = peer("sklearn.metrics").log_loss
     for student, teacher, _ in logits(scales=(1.0, 5.0)):
         labels = (teacher > 0).double()
         columns = zip(labels.T.numpy(), student.sigmoid().T.numpy(), strict=True)
@@ -90,7 +88,7 @@ def test_bce(agreement: Any) -> None:
 
 def test_soft_targets(agreement: Any) -> None:
     row = agreement("soft_target_bce", "scipy", "special.xlogy", "of probabilities: summed by hand")
-    special = peer("scipy.special", "scipy")
+    special = peer("scipy.special")
     for student, teacher, _ in logits(scales=(1.0, 5.0)):
         targets, p = teacher.sigmoid(), student.sigmoid().numpy()
         given = targets.numpy()
@@ -100,7 +98,7 @@ def test_soft_targets(agreement: Any) -> None:
 
 def test_squares(agreement: Any) -> None:
     row = agreement("mse", "scikit-learn", "mean_squared_error")
-    theirs = peer("sklearn.metrics", "scikit-learn").mean_squared_error
+    theirs = peer("sklearn.metrics").mean_squared_error
     for student, labels, _ in logits():
         mine = LOSSES.build("mse")(student, labels).mean()
         row(mine, theirs(labels.numpy(), student.numpy()))

@@ -28,7 +28,7 @@ def compared(
 
 
 def textbrewer(name: str) -> Callable[..., Tensor]:
-    return getattr(peer("textbrewer.losses", "textbrewer"), name)
+    return getattr(peer("textbrewer.losses"), name)
 
 
 def masks(batch: int, length: int) -> Iterator[Tensor]:
@@ -77,7 +77,7 @@ def test_attention_transfer(agreement: Any) -> None:
     row = agreement("attention_transfer", "torchdistill", "ATLoss", known)
     end = {"path": "m", "io": "output"}
     pairs = {"pair": {"teacher": end, "student": end}}
-    theirs = peer("torchdistill.losses.mid_level", "torchdistill").ATLoss(pairs)
+    theirs = peer("torchdistill.losses.mid_level").ATLoss(pairs)
     for s, t, mask in states():
         loss = compared("attention_transfer", {"hidden.1": t}, mask)
 

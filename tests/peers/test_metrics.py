@@ -22,7 +22,7 @@ SCALES = [0.5, 4.0, 300.0]
 
 
 def sklearn() -> ModuleType:
-    return peer("sklearn.metrics", "scikit-learn")
+    return peer("sklearn.metrics")
 
 
 def score(name: str, task: Task, answers: Tensor, labels: Tensor, **of: Any) -> float:
@@ -123,7 +123,7 @@ def test_calibration(agreement: Any) -> None:
     for norm, name in (("l1", "ECE"), ("max", "MCE")):
         row = agreement(f"calibration_error, {norm}", "netcal", name, known)
         for bins in (1, 10, 15):
-            theirs = getattr(peer("netcal.metrics", "netcal"), name)(bins)
+            theirs = getattr(peer("netcal.metrics"), name)(bins)
             for logits, labels in answered("single_label"):
                 if len(labels.unique()) > 2:
                     given = {"bins": bins, "norm": norm}

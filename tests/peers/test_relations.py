@@ -23,7 +23,7 @@ def pooled(vectors: Tensor, **of: Any) -> ModelOutput:
 
 
 def torchdistill(name: str) -> Any:
-    return getattr(peer("torchdistill.losses.mid_level", "torchdistill"), name)
+    return getattr(peer("torchdistill.losses.mid_level"), name)
 
 
 def relational(row: Any, node: Any, theirs: Any, tolerance: float) -> None:
@@ -56,7 +56,7 @@ def test_sp(agreement: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """It calls normalize(gram, 1), and the second argument is p."""
     known = "divides rows by their L1 norm, where the paper has L2: given that; of `batchmean`"
     row = agreement("sp", "torchdistill", "SPKDLoss", known)
-    module = peer("torchdistill.losses.mid_level", "torchdistill")
+    module = peer("torchdistill.losses.mid_level")
     monkeypatch.setattr(module, "normalize", lambda gram, p: F.normalize(gram, dim=1))
     relational(row, "sp", torchdistill("SPKDLoss")(**PATHS, reduction="batchmean"), 1e-12)
 

@@ -35,7 +35,7 @@ def sums(logits: torch.Tensor, labels: torch.Tensor) -> list[Any]:
 def test_permutations(agreement: Any, count: int) -> None:
     known = f"counts all swaps, ours draws {RESAMPLES:,}; the difference is that of p"
     row = agreement(f"permutation test, {count} examples", "statsmodels", "mcnemar", known)
-    exact = peer("statsmodels.stats.contingency_tables", "statsmodels").mcnemar
+    exact = peer("statsmodels.stats.contingency_tables").mcnemar
     for seed in range(0, 30, 3):
         mine, theirs, labels = answers(count, seed)
         a, b = hits(mine, labels), hits(theirs, labels)
@@ -50,7 +50,7 @@ def test_permutations(agreement: Any, count: int) -> None:
 def test_intervals(agreement: Any, count: int) -> None:
     known = f"of {10 * RESAMPLES:,} resamples, ours of {RESAMPLES:,}; in standard errors"
     row = agreement(f"interval, {count} examples", "scipy", "stats.bootstrap", known)
-    bootstrap = peer("scipy.stats", "scipy").bootstrap
+    bootstrap = peer("scipy.stats").bootstrap
     for seed in range(0, 15, 3):
         mine, theirs, labels = answers(count, seed)
         gap = hits(mine, labels) - hits(theirs, labels)
@@ -63,7 +63,7 @@ def test_intervals(agreement: Any, count: int) -> None:
 
 def test_holm(agreement: Any) -> None:
     row = agreement("holm", "statsmodels", 'multipletests, "holm"')
-    adjusted = peer("statsmodels.stats.multitest", "statsmodels").multipletests
+    adjusted = peer("statsmodels.stats.multitest").multipletests
     draw = np.random.default_rng(0)
     for count in (1, 2, 5, 30):
         for power in (1, 4):
