@@ -127,8 +127,11 @@ def predict(
     """Predict new examples, given as JSON lines.
 
     One JSON line each, with the probabilities per view."""
+    from msdkit.io.owned import check_replaceable
     from msdkit.runs.evaluate import predict_file
 
+    if output is not None:
+        check_replaceable(output, b'"prediction":', "--output")
     lines = predict_file(folder, input, names(views))
     if output is None:
         for line in lines:

@@ -8,6 +8,7 @@ from typing import Any
 
 from msdkit.errors import DataError
 from msdkit.io.files import whole
+from msdkit.io.owned import check_replaceable
 
 Card = tuple[Mapping[str, Any], str]  # raw modalities, label in words
 WIDTH, PICTURE, PAD, GAP, LINE = 320, 208, 24, 20, 27
@@ -22,6 +23,7 @@ def draw_sheet(
     """Write the cards as a PNG, row by row; each class has its colour."""
     from PIL import Image, ImageDraw
 
+    check_replaceable(path, b"Software\0msdkit", "--sheet")
     pictured = "image" in kinds.values()
     height = _card_height(pictured)
     columns = max(1, min(columns, len(cards)))
@@ -135,5 +137,9 @@ def _font(size: int) -> Any:
 
 
 def _save(sheet: Any, path: Path) -> None:
+    from PIL.PngImagePlugin import PngInfo
+
+    about = PngInfo()
+    about.add_text("Software", "msdkit")
     with whole(path) as partial:
-        sheet.save(partial, "PNG")
+        sheet.save(partial, "PNG", pnginfo=about)

@@ -13,10 +13,11 @@ from msdkit.errors import ConfigError, DataError, listing, suggest
 from msdkit.features.description import Selection
 from msdkit.features.lmdb import MmfLmdb, UniterLmdb, reading
 from msdkit.features.sources import Entry, NpyFolder, NpzFolder, Source, Tsv
+from msdkit.io.owned import own
 from msdkit.progress import bar
 from msdkit.store.shards import Shard, join
 from msdkit.store.store import FeatureStore
-from msdkit.store.writer import FeatureStoreWriter
+from msdkit.store.writer import STORE, FeatureStoreWriter
 
 SOURCES: dict[str, type[Source]] = {
     "mmf_lmdb": MmfLmdb,
@@ -85,8 +86,11 @@ def import_features(
 
 
 def place(store: str | Path, shard: Shard | None) -> Path:
-    """The folder to write: the store, or one of its shards."""
-    return Path(store) if shard is None else shard.folder(Path(store))
+    """The folder to write: the store, or one of its shards, and then the store's is made ours."""
+    if shard is None:
+        return Path(store)
+    own(Path(store), STORE)
+    return shard.folder(Path(store))
 
 
 def finished(store: str | Path, shard: Shard | None, repeated: int = 0) -> Imported:

@@ -14,6 +14,7 @@ import numpy as np
 
 from msdkit import traits
 from msdkit.io.files import write_text
+from msdkit.io.owned import Kind, check_replaceable, own
 from msdkit.registry import WEIGHTINGS
 from msdkit.report import calibration, examples, modalities, overview
 from msdkit.report import summary as facts
@@ -24,6 +25,7 @@ from msdkit.report.subject import TEACHER, Method, Subject
 from msdkit.types import MULTIMODAL
 
 ASSETS = "msdkit.report", "assets"
+FIGURES = Kind("figures", "choose another with --figures PATH")
 SHOWN = 8  # methods that figures of lines show at first
 
 
@@ -80,6 +82,9 @@ def write(
     tiny: bool = False,
 ) -> Path:
     """Write the report of runs, studies and matrices into the file `out`; see `msdkit.report`."""
+    check_replaceable(Path(out), b'name="generator" content="msdkit"', "-o")
+    if figures is not None:
+        own(Path(figures), FIGURES)
     subjects = read(folders, tiny=tiny)
     look = styles(dict.fromkeys(m.name for subject in subjects for m in subject.methods))
     beside = len(subjects) - 1

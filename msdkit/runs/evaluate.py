@@ -19,11 +19,12 @@ from msdkit.errors import ConfigError, DataError, listing
 from msdkit.evaluation.cost import FLOP_EXAMPLES, SPEED_EXAMPLES, cost, together
 from msdkit.evaluation.scores import Scores, agreement, check_answers, score, slice_scores
 from msdkit.io.files import write_text
+from msdkit.io.owned import check_ours
 from msdkit.io.structs import json_text
 from msdkit.parallel import from_main
 from msdkit.progress import bar
 from msdkit.runs.experiment import Experiment
-from msdkit.runs.folder import OWN, PREDICTIONS, read_config, slices_file, summary
+from msdkit.runs.folder import OWN, PREDICTIONS, RUN, alone_in, read_config, slices_file, summary
 from msdkit.runs.predictions import PredictionRows, write_predictions
 from msdkit.runs.results import Cost, Results, Slice, SplitResults
 from msdkit.runs.saved_model import load
@@ -154,14 +155,16 @@ def evaluate(folder: str | Path, split: str, views: Sequence[str] | None = None)
         raise ConfigError(f"split: expected a name such as train, val or test, got '{split}'")
     folder = Path(folder)
     parallel.join()
+    check_ours(folder, RUN)
     config = read_config(folder)
     config.run_dir = str(folder)
     if views is not None:
         config.evaluate.views = list(views)
-    experiment = Experiment(config)
-    experiment.use_saved_student()
-    logits, scores = experiment.evaluate(experiment.split(split))
-    from_main(partial(_write_evaluation, experiment, split, logits, scores))
+    with alone_in(folder, "msdkit evaluate"):
+        experiment = Experiment(config)
+        experiment.use_saved_student()
+        logits, scores = experiment.evaluate(experiment.split(split))
+        from_main(partial(_write_evaluation, experiment, split, logits, scores))
     return scores
 
 

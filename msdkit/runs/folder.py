@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import platform
 import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -14,13 +16,36 @@ from msdkit.config.files import load_raw
 from msdkit.config.schema import ExperimentConfig
 from msdkit.config.validation import validate
 from msdkit.errors import DataError
+from msdkit.io.owned import Kind, held
 from msdkit.io.structs import with_nan
+from msdkit.parallel import from_main
 
 CONFIG, ENVIRONMENT, RESULTS = "config.yaml", "environment.json", "results.json"
 INPUTS = "inputs.json"  # fingerprints of the data and the teacher
 PREDICTIONS, METRICS_LOG = "predictions.jsonl", "metrics.jsonl"
 OWN = frozenset({CONFIG, ENVIRONMENT, RESULTS, INPUTS, PREDICTIONS, METRICS_LOG, "weights.jsonl"})
 OWN |= {"report.html", "best", "last", "search", "tracker"}  # the last are folders
+
+
+def _from_before(folder: Path) -> bool:
+    """Whether a folder holds a run that a version without marks wrote."""
+    try:
+        told = json.loads((folder / ENVIRONMENT).read_text(encoding="utf-8"))
+        return (folder / CONFIG).is_file() and "msdkit" in told["packages"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+RUN = Kind("run", "choose another folder with run_dir=PATH", _from_before)
+
+
+@contextmanager
+def alone_in(folder: Path, doing: str) -> Iterator[None]:
+    """Inside, a run folder is this process's, of several the main one's; FolderBusy says who has
+    it, ConfigError that it is not msdkit's."""
+    with ExitStack() as stack:
+        from_main(lambda: stack.enter_context(held(folder, RUN, doing)))
+        yield
 
 
 def summary(config: ExperimentConfig) -> dict[str, Any]:

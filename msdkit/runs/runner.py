@@ -13,6 +13,7 @@ from msdkit import parallel
 from msdkit.config.schema import ExperimentConfig
 from msdkit.errors import ConfigError
 from msdkit.io.files import sweep, write_text
+from msdkit.io.owned import check_ours
 from msdkit.io.structs import plain
 from msdkit.parallel import from_main
 from msdkit.progress import console
@@ -24,6 +25,8 @@ from msdkit.runs.folder import (
     INPUTS,
     OWN,
     RESULTS,
+    RUN,
+    alone_in,
     differences,
     environment,
     resolved_yaml,
@@ -34,7 +37,7 @@ from msdkit.training.processes import coupled, coupled_line
 from msdkit.training.seeding import seed_everything
 from msdkit.training.trainer import OnEvaluate
 
-ANOTHER = "choose another run_dir, or delete that folder"
+ANOTHER = "choose another with run_dir=PATH, or delete that folder"
 
 
 def run(
@@ -66,10 +69,32 @@ def results_of(
         gc.collect()  # a run before this one left circles of objects, with hundreds of megabytes
     kept = kept or RunCache()
     experiment = Experiment(config, tiny=tiny, raw=kept.raw)
-    folder = experiment.folder
-    if (held := from_main(partial(_finished, experiment))) is not None:
-        console().print(f"{folder} is finished; its results are shown")
-        return held
+    if (there := _shown(experiment)) is not None:
+        return there
+    with alone_in(experiment.folder, "msdkit run"):
+        if (there := _shown(experiment)) is not None:  # another process has just made it
+            return there
+        return _trained(experiment, tiny=tiny, kept=kept, search=search, on_evaluate=on_evaluate)
+
+
+def _shown(experiment: Experiment) -> Results | None:
+    """The results in the run folder, if it is finished, with a word on that."""
+    there = from_main(partial(_finished, experiment))
+    if there is not None:
+        console().print(f"{experiment.folder} is finished; its results are shown")
+    return there
+
+
+def _trained(
+    experiment: Experiment,
+    *,
+    tiny: bool,
+    kept: RunCache,
+    on_evaluate: OnEvaluate | None,
+    search: bool,
+) -> Results:
+    """The results of a run that is not finished, in its folder, which is this process's."""
+    config = experiment.config
     best, tried = config, list[dict[str, Any]]()
     if search:
         best, tried = searched(config, partial(results_of, tiny=tiny, kept=kept, search=False))
@@ -87,7 +112,7 @@ def results_of(
     seconds = time.perf_counter() - start
     results = conclude(experiment, kept, tried=tried, steps=trainer.step, seconds=seconds)
     if parallel.is_main():
-        write_results(folder, results)
+        write_results(experiment.folder, results)
     return results
 
 
@@ -117,8 +142,10 @@ def finished(config: ExperimentConfig, *, tiny: bool, kept: RunCache) -> Results
 
 
 def check_config(experiment: Experiment) -> None:
-    """ConfigError when the folder holds the run of another config; nothing else is read."""
+    """ConfigError when the folder holds the run of another config, or what msdkit did not write;
+    nothing else is read."""
     folder = experiment.folder
+    check_ours(folder, RUN)
     if (folder / CONFIG).exists() and (other := differences(experiment.config, folder)):
         raise ConfigError(f"run_dir {folder} belongs to another config ({other}); {ANOTHER}")
 
@@ -126,9 +153,9 @@ def check_config(experiment: Experiment) -> None:
 def _check_owner(experiment: Experiment) -> None:
     """ConfigError when the folder holds the run of another config, of other data or teacher."""
     folder = experiment.folder
+    check_config(experiment)
     if not (folder / CONFIG).exists():
         return
-    check_config(experiment)
     held, now = json.loads((folder / INPUTS).read_text(encoding="utf-8")), experiment.provenance()
     changed = [what for what in now if now[what] != held[what]]
     if changed:

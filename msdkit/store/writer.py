@@ -11,7 +11,8 @@ from typing import IO, Any
 import numpy as np
 
 from msdkit.errors import DataError
-from msdkit.io.locks import StoreBusy, lock
+from msdkit.io.locks import Claim, StoreBusy, take
+from msdkit.io.owned import Kind, own
 from msdkit.io.strings import encode
 from msdkit.store.format import (
     BOXES,
@@ -28,6 +29,16 @@ from msdkit.store.format import (
     make_index,
     write_index,
 )
+
+
+def _from_before(folder: Path) -> bool:
+    """Whether a version without marks began a folder: a store, its beginning, or its shards."""
+    return any((folder / name).is_file() for name in (JOURNAL, INDEX)) or any(
+        folder.glob("shard-*-of-*")
+    )
+
+
+STORE = Kind("feature store", "name another place for the store", _from_before)
 
 
 class FeatureStoreWriter:
@@ -54,6 +65,7 @@ class FeatureStoreWriter:
         self._row_bytes = {DATA: dim * TYPES[dtype].itemsize} | ({BOXES: 16} if boxes else {})
         self._partial = self.path.with_name(self.path.name + ".partial")
         self._files: dict[str, IO[bytes]] = {}
+        self._claim: Claim | None = None
         try:
             self._open()
             self._resume([FORMAT, dtype, dim, boxes])
@@ -111,27 +123,31 @@ class FeatureStoreWriter:
         os.fsync(self._files[DATA].fileno())
         write_index(self._partial / INDEX, index, about)
         self._partial.replace(self.path)
-        self.close()  # not earlier: this lets go of the lock
         for name in (JOURNAL, BOXES):  # not earlier: a kill before the rename must lose nothing
             (self.path / name).unlink(missing_ok=True)
+        self.close()
 
     def close(self) -> None:
         """Stop here; what was added stays in `PATH.partial` for the next writer."""
         for file in self._files.values():
             file.close()
         self._files = {}
+        if self._claim is not None:
+            self._claim.end()
+            self._claim = None
 
     def _open(self) -> None:
-        if not self.path.exists():
-            self._partial.mkdir(parents=True, exist_ok=True)
-            try:
-                for name in (JOURNAL, *self._row_bytes):
-                    self._files[name] = (self._partial / name).open("a+b")
-            except FileNotFoundError:  # it got its name since we looked
-                raise StoreBusy(f"{self._partial} was just finished by another process") from None
-            lock(self._files[JOURNAL], self._partial)
-        if self.path.exists():  # now, or since another writer let go of the lock
+        if self.path.exists():
             raise DataError(f"feature store {self.path} exists; delete it to build it again")
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._claim = take(self.path.with_name(f"{self.path.name}.claim"))
+        if self._claim is None:
+            raise StoreBusy(f"{self._partial} is being written by another process; wait for it")
+        if self.path.exists():
+            raise StoreBusy(f"{self._partial} was just finished by another process")
+        own(self._partial, STORE)
+        for name in (JOURNAL, *self._row_bytes):
+            self._files[name] = (self._partial / name).open("a+b")
 
     def _resume(self, header: list[Any]) -> None:
         """Take over the complete records of an interrupted build; cut off what follows them."""

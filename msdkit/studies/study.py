@@ -14,8 +14,10 @@ from msdkit import parallel
 from msdkit.config.schema import ExperimentConfig
 from msdkit.errors import ConfigError
 from msdkit.io.files import write_text
+from msdkit.io.owned import Kind, own
 from msdkit.io.structs import json_text
 from msdkit.runs.evaluate import RunCache
+from msdkit.runs.folder import RUN
 from msdkit.runs.results import Results
 from msdkit.runs.runner import finished
 from msdkit.studies.plan import (
@@ -35,6 +37,15 @@ from msdkit.studies.sweep import sweep
 from msdkit.tables import markdown, study_tables
 
 LOGS = "logs"
+
+
+def _from_before(folder: Path) -> bool:
+    """Whether a folder holds runs of a study that a version without marks began."""
+    seeds = (p for depth in ("*/seed*", "*/*/seed*") for p in folder.glob(depth))
+    return any(RUN.before(seed) for seed in seeds)
+
+
+STUDY = Kind("study", "choose another with --out PATH", _from_before)
 
 
 def compare(
@@ -77,6 +88,8 @@ def compare(
     studies = studies or [plan(files, bases, asked, None)]
     check_names("datasets", [study.name for study in studies])
     baselines = [baseline_of(study, baseline) for study in studies]
+    for folder in (out, *(study.folder for study in studies)):
+        own(folder, STUDY)
     if trials:  # it trains, so all that is asked for is known to be right by now
         studies = [_tuned(study, asked) for study in studies]
     check_folders(studies, tiny)

@@ -8,17 +8,23 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from msdkit.config.space import entry
 from msdkit.errors import ConfigError
-from msdkit.io.locks import alone, take, until
+from msdkit.io.locks import Claim, alone, take, until
+from msdkit.io.owned import Kind, own
 from msdkit.parallel import from_main
 from msdkit.runs.folder import unlike
 
 JOURNAL, TRIALS = "journal.log", "trials"
+SWEEP = Kind(
+    "sweep",
+    "choose another with --out PATH",
+    lambda folder: (folder / JOURNAL).is_file() and (folder / TRIALS).is_dir(),
+)
 ENOUGH = 20  # trials that ended: importances of fewer are chance
 
 
@@ -42,13 +48,14 @@ class Trials:
         self.out, self.count, self.seed, self.higher = out, count, seed, higher
         self.space = space
         self._trial: Any = None
-        self._claim: IO[bytes] | None = None
+        self._claim: Claim | None = None
 
     def open(self, asked: Mapping[str, Any]) -> None:
         """Begin the study, or join it; ConfigError when it is another's."""
         optuna = _optuna()
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        (self.out / TRIALS).mkdir(parents=True, exist_ok=True)
+        own(self.out, SWEEP)
+        (self.out / TRIALS).mkdir(exist_ok=True)
         journal = optuna.storages.journal.JournalFileBackend(str(self.out / JOURNAL))
         with self._turn():
             self.study = optuna.create_study(
@@ -141,7 +148,7 @@ class Trials:
                 self._trial.set_user_attr("why", why or f"{value} on val")
             state = TrialState.PRUNED if none else TrialState.COMPLETE
             self.study.tell(self._trial, None if none else value, state=state)
-        Path(self._claim.name).unlink(missing_ok=True)
+        self._claim.path.unlink(missing_ok=True)
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -179,7 +186,7 @@ class Trials:
     def _in_state(self, *names: str) -> list[Any]:
         return [t for t in self.study.get_trials(deepcopy=False) if t.state.name in names]
 
-    def _claimed(self, name: str) -> IO[bytes] | None:
+    def _claimed(self, name: str) -> Claim | None:
         """The lock on a trial; None while another process has it."""
         return take(self.out / TRIALS / f"{name}.claim")
 

@@ -72,12 +72,12 @@ def test_processes_share_the_work_and_take_over_that_of_the_dead(
     assert again.fingerprint == FeatureStore(store).fingerprint
 
 
-def test_a_disk_without_locks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_cannot_lock_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who takes it for another process's work waits for ever."""
 
     def flock(*_: Any) -> None:
-        raise OSError(errno.ENOLCK, "No locks available")
+        raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr("fcntl.flock", flock)
-    with pytest.raises(DataError, match=r"cannot lock files beside .*No locks available"):
+    with pytest.raises(DataError, match=r"cannot lock files beside .*Input/output error"):
         read_letters(tmp_path)

@@ -33,13 +33,13 @@ def test_a_claim_that_its_holder_deletes_is_not_taken_with_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between the open and the lock of one process, another ends its work and lets go."""
-    claim, lock = tmp_path / "x.claim", locks.lock
+    claim, lock = tmp_path / "x.claim", locks._locked
 
-    def late(*arguments: Any) -> None:
+    def late(file: Any) -> bool:
         claim.unlink()
-        lock(*arguments)
+        return lock(file)
 
-    monkeypatch.setattr(locks, "lock", late)
+    monkeypatch.setattr(locks, "_locked", late)
     assert take(claim) is None
     monkeypatch.undo()
     with until(lambda: take(claim)):

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from msdkit.errors import DataError
+from msdkit.errors import ConfigError
 from msdkit.io import arrays as disk_arrays
 from msdkit.io import strings
 from msdkit.io.arrays import ArrayWriter, on_disk
+from msdkit.io.owned import MARK
 from msdkit.io.strings import find, first_rows, repeated, stored, table
 
 TEXTS = ["one", "", "zwei ü", "\udce9.png", "one", "x" * 300, "", "last"]
@@ -77,7 +78,7 @@ def test_files_of_the_cache_have_no_name(own_cache: Path) -> None:
     for n in range(50_000):
         writer.write(n.to_bytes(8, "little"))
     assert writer.finish()[::9999].tolist() == [0, 9999, 19998, 29997, 39996, 49995]
-    assert not [file for file in own_cache.rglob("*") if file.is_file()]
+    assert [file.name for file in own_cache.rglob("*") if file.is_file()] == [MARK]
 
 
 def test_a_cache_that_cannot_be_written_is_named(
@@ -85,5 +86,5 @@ def test_a_cache_that_cannot_be_written_is_named(
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("MSDKIT_CACHE", str(tmp_path / "file"))
-    with pytest.raises(DataError, match=r"cannot write to the cache .*file"):
+    with pytest.raises(ConfigError, match=r"file is a file, not a folder; .*MSDKIT_CACHE="):
         on_disk(np.zeros(100_000))

@@ -14,6 +14,7 @@ import toy
 
 import msdkit
 from msdkit.builtin import BUILTIN
+from msdkit.io.owned import MARK
 from msdkit.registry import DATASETS, LOSSES, MODELS, PROCESSORS, WEIGHTINGS, load_plugins
 from msdkit.testing import check_dataset, check_loss, check_model, check_weighting
 from msdkit.types import Modality, default_views
@@ -64,8 +65,8 @@ def read(path: Path) -> Any:
 
 
 def state(folder: Path) -> dict[Path, tuple[int, int]]:
-    """Each file with its identity and time of change."""
-    files = [path for path in folder.rglob("*") if path.is_file()]
+    """Each file with its identity and time of change; not the mark, which is new."""
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != MARK]
     return {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in files}
 
 

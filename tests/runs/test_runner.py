@@ -33,7 +33,15 @@ def distilled(tmp_path: Path, own_cache: Path, toy_teacher: Path) -> Path:
 
 def test_what_a_run_folder_holds(distilled: Path) -> None:
     assert sorted(p.name for p in distilled.iterdir()) == [
-        *("best", "config.yaml", "environment.json", "inputs.json", "last", "metrics.jsonl"),
+        *(
+            ".msdkit",
+            "best",
+            "config.yaml",
+            "environment.json",
+            "inputs.json",
+            "last",
+            "metrics.jsonl",
+        ),
         *("predictions.jsonl", "results.json", "weights.jsonl"),
     ]
     about = json.loads((distilled / "environment.json").read_text())
@@ -72,22 +80,6 @@ def test_a_finished_run_is_only_read(distilled: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(runs.Experiment, "trainer", None)  # to call it would fail
     assert run(config) == json.loads((distilled / "results.json").read_text())
     assert {p: p.stat().st_mtime_ns for p in distilled.rglob("*")} == before
-
-
-def test_what_killed_writers_left_is_gone_once_the_run_goes_on(
-    tmp_path: Path, own_cache: Path
-) -> None:
-    folder = tmp_path / "plain"
-    left = [folder / f".{name}.0123abcd.partial" for name in ("predictions.jsonl", "config.yaml")]
-    theirs = folder / ".notes.0123abcd.partial"
-    folder.mkdir()
-    for goes_on in (False, True):
-        for path in (*left, theirs):
-            path.touch()
-        assert (folder / "config.yaml").exists() == goes_on
-        run(toy.configured(tmp_path / "plain.yaml", toy.PLAIN))
-        assert [*folder.glob(".*")] == [theirs]
-        (folder / "results.json").unlink()
 
 
 def test_the_saved_config_makes_the_same_run(distilled: Path) -> None:

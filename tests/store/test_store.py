@@ -45,7 +45,7 @@ def test_records_come_back(tmp_path):
     assert "no" not in store
     assert store.boxes("picture 0 ü") is None
     assert store.lengths.tolist() == [1, 2, 3, 1, 2, 3]
-    assert sorted(contents(tmp_path / "s")) == ["features.bin", "index.safetensors"]
+    assert sorted(contents(tmp_path / "s")) == [*(".msdkit", "features.bin", "index.safetensors")]
     store.verify()
 
 

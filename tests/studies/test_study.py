@@ -10,8 +10,9 @@ import pytest
 import toy
 
 from msdkit.errors import ConfigError, MsdkitError
+from msdkit.io.owned import own
 from msdkit.studies import queue as work
-from msdkit.studies.study import compare
+from msdkit.studies.study import STUDY, compare
 
 
 def test_what_compare_refuses(tmp_path: Path, own_cache: Path) -> None:
@@ -51,7 +52,7 @@ def files(tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> d
 
 def test_differences_start_from_the_named_baseline(tmp_path: Path, files: dict[str, str]) -> None:
     methods, out = [files["wide"], files["narrow"]], tmp_path / "out"
-    out.mkdir()
+    own(out, STUDY)
     (out / "study.json").write_text("{}")  # of a matrix before; a report would read it
     (found,) = compare(
         methods, [files["base"]], ["seed=9"], baseline="narrow", out=out, tiny=True
