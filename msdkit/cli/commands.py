@@ -13,6 +13,7 @@ import typer
 
 from msdkit import traits
 from msdkit.cli.arguments import Configs, Run, Tiny, Views, names, split_arguments
+from msdkit.cli.clean import clean
 from msdkit.cli.features import app as features_app
 from msdkit.cli.studies import compare, report, sweep
 from msdkit.cli.zoo import app as zoo_app
@@ -143,7 +144,7 @@ def predict(
         typer.echo(f"{len(lines)} predictions in {output}")
 
 
-for _command in (compare, sweep, report):
+for _command in (compare, sweep, report, clean):
     app.command()(_command)
 
 

@@ -7,7 +7,7 @@ import os
 import re
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +61,18 @@ def own(folder: Path, kind: Kind) -> None:
     check_ours(folder, kind)
     if _marked(folder) is None:
         write_text(folder / MARK, json.dumps({"kind": kind.name}) + "\n")
+
+
+def ours_below(folder: Path, kinds: Sequence[Kind]) -> Iterator[tuple[Path, str]]:
+    """(folder, name of its kind) of the outermost folders of ours in a folder, or of itself; kinds:
+    those that are known without a mark."""
+    before = (kind.name for kind in kinds if kind.before(folder))
+    if (name := _marked(folder) or next(before, None)) is not None:
+        yield folder, name
+        return
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        if path.is_dir() and not path.is_symlink():
+            yield from ours_below(path, kinds)
 
 
 def check_replaceable(path: Path, mark: bytes, option: str) -> None:

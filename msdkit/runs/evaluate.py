@@ -18,7 +18,7 @@ from msdkit.data.raw import RawSplit
 from msdkit.errors import ConfigError, DataError, listing
 from msdkit.evaluation.cost import FLOP_EXAMPLES, SPEED_EXAMPLES, cost, together
 from msdkit.evaluation.scores import Scores, agreement, check_answers, score, slice_scores
-from msdkit.io.files import write_text
+from msdkit.io.files import sweep, write_text
 from msdkit.io.owned import check_ours
 from msdkit.io.structs import json_text
 from msdkit.parallel import from_main
@@ -172,8 +172,11 @@ def _write_evaluation(
     experiment: Experiment, split: str, logits: dict[str, Tensor], scores: Scores
 ) -> None:
     folder = experiment.folder
-    _write_answers(experiment, f"predictions-{split}.jsonl", split, logits)
-    write_text(folder / f"evaluation-{split}.json", json_text(scores, indent=1))
+    predictions, evaluation = f"predictions-{split}.jsonl", folder / f"evaluation-{split}.json"
+    for path in (folder / predictions, evaluation, slices_file(folder, split)):
+        sweep(path)
+    _write_answers(experiment, predictions, split, logits)
+    write_text(evaluation, json_text(scores, indent=1))
     models, raw = {"student": logits}, experiment.raw(split)
     slices = slice_scores(raw, models, experiment.metrics, experiment.task)
     slices_file(folder, split).unlink(missing_ok=True)  # of another version of the data set
