@@ -8,15 +8,16 @@ from pathlib import Path
 
 from msdkit.io.owned import Kind, own
 
-# What the version before the mark kept in it
+# All that is kept in it; the first of it is there before the mark
 PARTS = frozenset({"data", "downloads", "packages", "parsed", "processed", "teacher"})
 
 
-def _from_before(folder: Path) -> bool:
+def _ours(folder: Path) -> bool:
+    """Whether a folder without a mark holds nothing but parts of a cache."""
     return folder.is_dir() and {path.name for path in folder.iterdir()} <= PARTS
 
 
-CACHE = Kind("cache", "choose another with MSDKIT_CACHE=PATH", _from_before)
+CACHE = Kind("cache", "choose another with MSDKIT_CACHE=PATH", _ours)
 
 
 def cache_dir() -> Path:
@@ -29,6 +30,7 @@ def cache_dir() -> Path:
         from iopath.common.file_io import get_cache_dir
 
         folder = Path(get_cache_dir()) / "msdkit"
-    with suppress(OSError):  # where nothing can be written, what is there can be read
-        own(folder, CACHE)
+    if folder.exists():
+        with suppress(OSError):  # where nothing can be written, what is there can be read
+            own(folder, CACHE)
     return folder

@@ -187,7 +187,7 @@ def test_a_missing_feature_store_is_a_note(check, tmp_path):
 
 
 def test_a_data_set_that_is_not_built_yet_is_a_note(check, tmp_path, monkeypatch):
-    monkeypatch.setenv("MSDKIT_CACHE", str(tmp_path))
+    monkeypatch.setenv("MSDKIT_CACHE", str(tmp_path / "cache"))
     found = check({"dataset": {"name": "emoji_entail", "train_size": 50}})
     assert problems(found) == {}
     assert notes(found) == [("dataset", False)]
