@@ -24,7 +24,16 @@ from msdkit.io.structs import json_text
 from msdkit.parallel import from_main
 from msdkit.progress import bar
 from msdkit.runs.experiment import Experiment
-from msdkit.runs.folder import OWN, PREDICTIONS, RUN, alone_in, read_config, slices_file, summary
+from msdkit.runs.folder import (
+    CONFIG,
+    OWN,
+    PREDICTIONS,
+    RUN,
+    alone_in,
+    read_config,
+    slices_file,
+    summary,
+)
 from msdkit.runs.predictions import PredictionRows, write_predictions
 from msdkit.runs.results import Cost, Results, Slice, SplitResults
 from msdkit.runs.saved_model import load
@@ -155,7 +164,8 @@ def evaluate(folder: str | Path, split: str, views: Sequence[str] | None = None)
         raise ConfigError(f"split: expected a name such as train, val or test, got '{split}'")
     folder = Path(folder)
     parallel.join()
-    check_ours(folder, RUN)
+    if (folder / CONFIG).is_file():  # else it is no run, which `read_config` says
+        check_ours(folder, RUN)
     config = read_config(folder)
     config.run_dir = str(folder)
     if views is not None:
