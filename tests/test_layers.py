@@ -31,7 +31,7 @@ PACKAGES = {
     "losses": "",
     "weightings": "",
     "models": "",
-    "processors": "hub store",
+    "processors": "hub store io",
     "hub": "io",
     "store": "io",
     "io": "",

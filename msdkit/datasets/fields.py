@@ -51,6 +51,8 @@ def inside(folder: Path, name: str, where: str) -> Path:
     path = (folder / name).resolve()
     if not path.is_relative_to(folder.resolve()):
         raise DataError(f"{where}: '{name}' leaves the folder {folder}; files must lie inside it")
+    if path.is_dir():
+        raise DataError(f"{where}: '{name}' is the folder {path}; accepted: a file")
     if not path.is_file():
         raise DataError(f"{where}: the file {path} does not exist")
     return path

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from msdkit.errors import DataError
 from msdkit.io.files import whole
 from msdkit.io.owned import check_replaceable
+from msdkit.io.pictures import open_picture
 
 Card = tuple[Mapping[str, Any], str]  # raw modalities, label in words
 WIDTH, PICTURE, PAD, GAP, LINE = 320, 208, 24, 20, 27
@@ -120,11 +120,7 @@ def _pill(draw: Any, corner: tuple[int, int], label: str, colour: str, width: in
 def _picture(path: str) -> Any:
     from PIL import Image
 
-    try:
-        with Image.open(path) as image:
-            picture = image.convert("RGB")
-    except OSError as error:
-        raise DataError(f"{path}: not a picture: {error}") from error
+    picture = open_picture(path)
     scale = PICTURE / max(picture.size)
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
     return picture.resize(size, Image.Resampling.LANCZOS)

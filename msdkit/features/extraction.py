@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from msdkit.errors import ConfigError, DataError
 from msdkit.features.description import Regions
 from msdkit.features.importing import Imported, finished, place
+from msdkit.io.pictures import SUFFIXES, open_picture
 from msdkit.processors.image import ImageEncoder
 from msdkit.progress import bar
 from msdkit.store.shards import Shard
@@ -23,7 +24,6 @@ from msdkit.store.writer import FeatureStoreWriter
 
 DETECTOR = "fasterrcnn_resnet50_fpn_v2"
 RANDOM = "random"  # in place of a file of weights, to try things
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
 NMS = 0.3  # overlap above which the less certain of two regions goes
 DECODERS = 4  # threads
 
@@ -108,7 +108,7 @@ class Boxes(Extractor):
     @torch.inference_mode()
     def __call__(self, paths: Sequence[Path]) -> list[Regions]:
         with ThreadPoolExecutor(DECODERS) as pool:
-            pictures = [p.to(self.device) for p in pool.map(_pixels, paths)]
+            pictures = [p.to(self.device) for p in pool.map(pixels, paths)]
         images, _ = self.model.transform(pictures)
         maps = self.model.backbone(images.tensors)
         proposals, _ = self.model.rpn(images, maps)
@@ -192,7 +192,7 @@ def pictures_of(folder: Path) -> dict[str, Path]:
     """{key: file} of the pictures below a folder, sorted."""
     found: dict[str, Path] = {}
     for file in sorted(folder.rglob("*")):
-        if file.suffix.lower() in SUFFIXES:
+        if file.suffix.lower() in SUFFIXES and not file.is_dir():
             key = file.relative_to(folder).with_suffix("").as_posix()
             if key in found:
                 raise DataError(f"{file} and {found[key].name} would have the same key '{key}'")
@@ -202,16 +202,9 @@ def pictures_of(folder: Path) -> dict[str, Path]:
     return found
 
 
-def _pixels(path: Path) -> Tensor:
+def pixels(path: Path) -> Tensor:
     """float32 [3, H, W], 0 to 1"""
-    from PIL import Image, ImageOps
-
-    try:
-        with Image.open(path) as file:
-            picture = np.array(ImageOps.exif_transpose(file).convert("RGB"))
-    except Exception as error:  # PIL's decoders raise OSError, SyntaxError, struct.error and others
-        raise DataError(f"cannot read the picture {path}: {error}") from error
-    return torch.from_numpy(picture).permute(2, 0, 1).float() / 255
+    return torch.from_numpy(np.array(open_picture(path))).permute(2, 0, 1).float() / 255
 
 
 def _load(model: nn.Module, path: Path) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from msdkit.errors import ConfigError, DataError, listing, suggest
 from msdkit.hub.packages import asset
 from msdkit.hub.paths import local
+from msdkit.io.pictures import open_picture
 from msdkit.processors.base import Processor, file_key
 from msdkit.registry import PROCESSORS
 from msdkit.types import Modality
@@ -217,22 +218,6 @@ def read_picture(
     (width, height), (left, top, right, bottom) = picture.size, crop
     box = (left * width, top * height, right * width, bottom * height)
     return np.array(picture.resize((size, size), Image.Resampling[interpolation.upper()], box))
-
-
-def open_picture(path: str | Path) -> Any:
-    """A PIL image in RGB, upright; what is transparent becomes white."""
-    from PIL import Image, ImageOps
-
-    try:
-        with Image.open(path) as file:
-            picture = ImageOps.exif_transpose(file)
-            if picture.has_transparency_data:
-                picture = picture.convert("RGBA")
-                white = Image.new("RGBA", picture.size, "white")
-                picture = Image.alpha_composite(white, picture)
-            return picture.convert("RGB")
-    except Exception as error:  # PIL's decoders raise OSError, SyntaxError, struct.error and others
-        raise DataError(f"cannot read the picture {path}: {error}") from error
 
 
 def _load_weights(model: Any, path: Path, by_position: bool) -> None:

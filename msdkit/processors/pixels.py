@@ -12,7 +12,8 @@ import numpy as np
 
 from msdkit.errors import DataError
 from msdkit.hub.paths import local
-from msdkit.processors.image import Pictures, open_picture
+from msdkit.io.pictures import open_picture
+from msdkit.processors.image import Pictures
 from msdkit.registry import PROCESSORS
 from msdkit.types import Modality
 

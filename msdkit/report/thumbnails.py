@@ -13,7 +13,7 @@ import numpy as np
 
 from msdkit.data.raw import RawSplit
 from msdkit.errors import DataError
-from msdkit.processors.image import open_picture
+from msdkit.io.pictures import open_picture
 
 SIDE = 96  # pixels of the longer side
 QUALITY = 50  # WebP's: 0.8 KB for an emoji, about 2 KB for a photograph

@@ -106,10 +106,22 @@ def test_sheet_shows_the_picture(tmp_path: Path) -> None:
         assert image.getpixel((image.width // 2, top + 2)) == (255, 255, 255)
 
 
+def test_sheet_shows_deep_grey_and_lays_what_is_clear_on_white(tmp_path: Path) -> None:
+    Image.fromarray(np.full((5, 5), 257 * 64, np.uint16)).save(tmp_path / "deep.png")
+    Image.new("RGBA", (5, 5), (255, 0, 0, 0)).save(tmp_path / "clear.png")
+    for name, colour in {"deep": (64, 64, 64), "clear": (255, 255, 255)}.items():
+        cards = [({"image": str(tmp_path / f"{name}.png")}, "a")]
+        target = tmp_path / "sheet.png"
+        path = sheet.draw_sheet(cards, {"image": "image"}, ["a"], target, columns=1)
+        with Image.open(path) as image:
+            top = sheet.GAP + sheet.PAD
+            assert image.getpixel((image.width // 2, top + sheet.PICTURE // 2)) == colour
+
+
 def test_sheet_names_what_is_no_picture(tmp_path: Path) -> None:
     (tmp_path / "x.png").write_text("text")
     cards = [({"image": str(tmp_path / "x.png")}, "a")]
-    with pytest.raises(DataError, match=r"x\.png: not a picture"):
+    with pytest.raises(DataError, match=r"cannot read the picture .*x\.png"):
         sheet.draw_sheet(cards, {"image": "image"}, ["a"], tmp_path / "sheet.png", columns=1)
     assert not (tmp_path / "sheet.png").exists()
 

@@ -23,6 +23,8 @@ from msdkit.features.extraction import (
     Grid,
     build_extractor,
     extract_features,
+    pictures_of,
+    pixels,
 )
 from msdkit.processors.regions import Regions as RegionsProcessor
 from msdkit.store.shards import Shard
@@ -107,6 +109,19 @@ def test_weights_from_a_file(images: Path, detector: Boxes, tmp_path: Path) -> N
     with pytest.raises(DataError, match=r"weights\.pth: no state_dict of fasterrcnn") as error:
         Boxes(str(tmp_path / "weights.pth"))
     assert "\n" not in str(error.value)
+
+
+def test_pictures_are_opened_as_everywhere(tmp_path: Path) -> None:
+    Image.new("RGBA", (4, 2), (255, 0, 0, 0)).save(tmp_path / "clear.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    deep = Image.fromarray(np.array([[0, 257 * 64]], np.uint16))
+    deep.save(tmp_path / "deep.tif", exif=exif)
+    (tmp_path / "folder.png").mkdir()
+    found = pictures_of(tmp_path)
+    assert list(found) == ["clear", "deep"]
+    assert (pixels(found["clear"]) == 1).all()
+    assert (pixels(found["deep"])[0] * 255).tolist() == [[0], [64]]
 
 
 def test_grid_of_a_timm_backbone(images: Path, tmp_path: Path) -> None:

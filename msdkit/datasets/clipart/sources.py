@@ -12,6 +12,7 @@ from typing import Any
 
 from msdkit.errors import DataError
 from msdkit.hub.packages import package
+from msdkit.io.pictures import open_picture
 
 PACKAGES = ("openclipart-png", "openclipart-svg")
 PIXELS = 96
@@ -108,13 +109,7 @@ def draw(name: str) -> Any:
     path = package("openclipart-png") / _INSIDE / "png" / f"{name}.png"
     if _size(path) > _LARGEST:
         return None
-    try:
-        with Image.open(path) as found:
-            picture = found.convert("RGBA")
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
-    white = Image.new("RGBA", picture.size, "white")
-    picture = Image.alpha_composite(white, picture).convert("RGB")
+    picture = open_picture(path)
     box = ImageChops.invert(picture).getbbox()
     if box is None:
         return None

@@ -221,9 +221,13 @@ def test_broken_and_huge_pictures(broken: Path) -> None:
     whole = path.read_bytes()
     path.write_bytes(whole[:16] + (2**20).to_bytes(4, "big") * 2 + whole[24:])
     assert sources.draw("animals/dog_navy") is None
-    for content, reason in [(whole[:60], ""), (b"GIF89a" + whole, "not a PNG"), (b"", "not a PNG")]:
+    for content, reason in [
+        (whole[:60], "truncated"),
+        (b"GIF89a" + whole, "a PNG"),
+        (b"", "a PNG"),
+    ]:
         path.write_bytes(content)
-        with pytest.raises(DataError, match=rf"dog_navy\.png cannot be read: .*{reason}"):
+        with pytest.raises(DataError, match=rf"cannot .*dog_navy\.png.*{reason}"):
             ClipartTags("train")
     assert not list((broken / "data").iterdir())
 
