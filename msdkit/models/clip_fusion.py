@@ -18,14 +18,15 @@ from msdkit.models.checkpoint_names import load_foreign
 from msdkit.models.keys import Names
 from msdkit.models.masking import Embedded, Masking
 from msdkit.models.named import NamedParameters
+from msdkit.models.special_ids import SpecialIds, ids_around, resolved_ids
 from msdkit.models.weights import read_weights
 from msdkit.registry import MODELS
 from msdkit.types import Fraction, Modality, ModelOutput, Padded, PositiveInt
 
 KINDS = ("clip", "siglip")
 KEPT = ("model_type", "projection_dim", "text_config", "vision_config")
+KEPT += ("text_config_dict", "vision_config_dict")  # older folders': they overrule
 UNREAD = ("fusion.", "head.", "logit_")  # what compares pictures with texts has no use here
-OLD_EOS = 2  # configs of OpenAI's CLIPs name this, but their texts end with the last word
 
 
 @MODELS.register("clip_fusion")
@@ -39,7 +40,7 @@ class ClipFusion(EmbeddingModel):
     sequence of one. `pooled` is the head's inner layer.
 
     It reads token ids without special tokens (the model adds them) and the rows of processor
-    `pixels`; a patch that is not there is grey.
+    `pixels`; a patch that is not there is grey. SigLIP 2 was trained on texts in small letters.
     config: transformers' config.json of a CLIP or SigLIP, which `init: {folder: …}` fills in; by
     default the base CLIP's.
     """
@@ -55,6 +56,7 @@ class ClipFusion(EmbeddingModel):
         hidden: PositiveInt = 512,
         dropout: Fraction = 0.1,
         names: Group[Names],
+        special: Group[SpecialIds],
     ) -> None:
         from transformers import AutoConfig, AutoModel
 
@@ -66,13 +68,14 @@ class ClipFusion(EmbeddingModel):
         found = encoders.config
         width = getattr(found, "projection_dim", found.vision_config.hidden_size)
         super().__init__(modalities, num_classes, masking, width=width)
+        self.vector, self.width = width, hidden  # of the encoders, and of `pooled`
         self.text, self.image, self.kind = names.text, names.image, kind
         self.text_model, self.vision_model = encoders.text_model, encoders.vision_model
         self.text_projection = getattr(encoders, "text_projection", nn.Identity())
         self.visual_projection = getattr(encoders, "visual_projection", nn.Identity())
         self.patch = found.vision_config.patch_size
         self.side = found.vision_config.image_size // self.patch
-        self.special_ids = _special_ids(kind, found.text_config)
+        self.special = resolved_ids(kind, special, found.text_config)
         self.max_positions = found.text_config.max_position_embeddings
         self._check_parts(found.text_config.vocab_size)
         asked = self.modalities if "mask_token" in self.masking.needs else ()
@@ -94,7 +97,7 @@ class ClipFusion(EmbeddingModel):
         encoders = {self.text: self._encode_text, self.image: self._encode_image}
         parts = {}
         for name, sequence in inputs.items():
-            vectors = F.normalize(encoders[name](sequence), dim=-1) * self.width**0.5
+            vectors = F.normalize(encoders[name](sequence), dim=-1) * self.vector**0.5
             parts[name] = (vectors[:, None], sequence.mask.new_ones(len(vectors), 1))
         return parts
 
@@ -117,23 +120,24 @@ class ClipFusion(EmbeddingModel):
 
     def _with_special(self, sequence: Padded) -> tuple[Tensor, Tensor]:
         """[B, L] -> [bos] text eos padding, [B, L + 2] (SigLIP: [B, all positions]), and mask"""
-        first, last, padding = self.special_ids
-        values, mask = sequence
-        start = 0 if first is None else 1
+        (values, mask), special = sequence, self.special
+        start = 0 if special.bos_token_id is None else 1
         length = values.shape[1] + start + 1
         if length > self.max_positions:
             raise DataError(
                 f"ClipFusion: modality '{self.text}' has {values.shape[1]} tokens; accepted: at "
                 f"most {self.max_positions - start - 1}; cut it in its processor"
             )
-        ids = F.pad(torch.where(mask, values, padding), (start, 1), value=padding)
-        if first is not None:
-            ids[:, 0] = first
-        ends = start + mask.sum(1, keepdim=True)
-        places = torch.arange(length, device=ids.device)
-        ids = torch.where(places == ends, last, ids)
-        if self.kind == "siglip":
-            ids = F.pad(ids, (0, self.max_positions - length), value=padding)
+        wide = self.max_positions if self.kind == "siglip" else length
+        padding = special.pad_token_id
+        ids = torch.where(mask, values, padding)
+        ids = F.pad(ids, (start, wide - start - values.shape[1]), value=padding)
+        if start:
+            ids[:, 0] = special.bos_token_id
+        ends, places = start + mask.sum(1, keepdim=True), torch.arange(wide, device=ids.device)
+        ids = torch.where(places == ends, special.eos_token_id, ids)
+        if self.kind == "siglip" and special.padding_side == "left":
+            ids = ids.gather(1, (places + ends + 1) % wide)  # eos comes last
         return ids, (places <= ends).long()
 
     def _encode_image(self, sequence: Padded) -> Tensor:
@@ -171,7 +175,8 @@ class ClipFusion(EmbeddingModel):
         if not is_foreign(folder):
             return super().parameters_from(folder)
         config = read_config(folder, KINDS, {})
-        return {"config": {key: config[key] for key in KEPT if key in config}}
+        kept = {key: config[key] for key in KEPT if key in config}
+        return {"config": kept, **ids_around(folder, config["model_type"])}
 
     def load_folder(self, folder: str | Path) -> None:
         """Load msdkit's own folder, or transformers' weights; the head then stays new."""
@@ -179,14 +184,3 @@ class ClipFusion(EmbeddingModel):
         if not is_foreign(folder):
             return super().load_folder(folder)
         return load_foreign(self, read_weights(folder), (), folder, (*UNREAD, "mask_tokens."))
-
-
-def _special_ids(kind: str, config: Any) -> tuple[int | None, int, int]:
-    """What a text begins with, ends with and is padded with."""
-    if kind == "siglip":
-        padding = config.pad_token_id
-        last = config.eos_token_id
-        return None, last if last is not None and last < config.vocab_size else padding, padding
-    if config.eos_token_id == OLD_EOS:
-        return config.vocab_size - 2, config.vocab_size - 1, 0
-    return config.bos_token_id, config.eos_token_id, 0

@@ -35,7 +35,8 @@ class BertKeys(Names):
 
     vocab_size: words of the vocabulary, special ones included; max_positions: the longest text,
     [CLS] and [SEP] included; dropout: of states and attention.
-    cls_token_id, sep_token_id, mask_token_id: the ids of the special words.
+    cls_token_id, sep_token_id, mask_token_id: the ids of the special words, in a folder of
+    transformers those of its tokenizer.
     """
 
     vocab_size: int = 30522

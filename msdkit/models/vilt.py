@@ -18,6 +18,7 @@ from msdkit.models.checkpoint_names import load_foreign
 from msdkit.models.keys import BertKeys, BertSize
 from msdkit.models.masking import Embedded, Masking
 from msdkit.models.packing import Packing, packed
+from msdkit.models.special_ids import bert_ids
 from msdkit.models.transformer import Inside
 from msdkit.models.weights import read_weights
 from msdkit.registry import MODELS
@@ -146,7 +147,7 @@ class Vilt(BertClassifier):
             raise DataError(f"{folder}: it reads two pictures; accepted: a ViLT of one")
         params = {ours: config[theirs] for ours, theirs in KEYS.items() if theirs in config}
         answers = "ViltForQuestionAnswering" in (config.get("architectures") or ())
-        return {**params, "head": "mlp" if answers else "linear"}
+        return {**params, **bert_ids(folder), "head": "mlp" if answers else "linear"}
 
     def load_folder(self, folder: str | Path, labels: Sequence[str] = ()) -> None:
         """Load msdkit's own folder, or transformers' weights of a ViLT.

@@ -14,6 +14,7 @@ from msdkit.errors import DataError
 from msdkit.models.bert import CONFIG_KEYS
 from msdkit.models.checkpoint_config import check_fixed, config_beside, mmf_config, read_config
 from msdkit.models.checkpoint_names import UNFED, WORDS, load_foreign, sizes, translate
+from msdkit.models.special_ids import bert_ids
 from msdkit.models.weights import read_weights
 
 Pool = Literal["cls", "last_token", "cls_relu", "cls_tanh_relu"]
@@ -95,7 +96,8 @@ def parameters(place: Path) -> dict[str, Any]:
     if config_beside(place):
         config = read_config(place, KEYS, FIXED, usual="bert")  # TinyBERT's folders name none
         keys = KEYS[config["model_type"]]
-        return {ours: config[theirs] for ours, theirs in keys.items() if theirs in config} | pool
+        found = {ours: config[theirs] for ours, theirs in keys.items() if theirs in config}
+        return found | bert_ids(place) | pool
     check_fixed(told, FIXED, f"{place}: MMF's config")
     found = sizes(weights, place)
     if heads := _mmf_heads(told, found["hidden"]):

@@ -78,12 +78,25 @@ class Pixels(Pictures):
     def batch(self, raws: Sequence[str | Path]) -> list[np.ndarray]:
         return [self._rows(raw) for raw in raws]  # alone, so that no picture is padded
 
+    def _prepared(self, raw: str | Path) -> np.ndarray:
+        """float32 [3, H, W] with at least one patch; DataError that names the picture"""
+        picture, said, failed = open_picture(raw), "", None
+        try:
+            pixels = self.prepare(picture, return_tensors="np")["pixel_values"][0]
+            if min(pixels.shape[1:]) >= self.patch:
+                return pixels
+        except (ValueError, RuntimeError, ZeroDivisionError) as error:  # resized to no pixel
+            said, failed = f" ({error!s:.60})", error
+        width, height = picture.size
+        raise DataError(
+            f"picture {raw}: of {width} × {height} pixels the image processor of {self.folder} "
+            f"leaves no patch{said}; accepted: a picture whose shorter side, resized, is at least "
+            f"{self.patch} pixels long"
+        ) from failed
+
     def _rows(self, raw: str | Path) -> np.ndarray:
-        pixels = self.prepare(open_picture(raw), return_tensors="np")["pixel_values"][0]
-        p = self.patch
+        p, pixels = self.patch, self._prepared(raw)
         lines, columns = pixels.shape[1] // p, pixels.shape[2] // p
-        if not lines or not columns:
-            raise DataError(f"picture {raw}: {pixels.shape[1:]} pixels are less than one patch")
         grid = pixels[:, : lines * p, : columns * p].reshape(3, lines, p, columns, p)
         rows = grid.transpose(1, 3, 0, 2, 4).reshape(lines * columns, -1)
         places = np.indices((lines, columns)).reshape(2, -1).T

@@ -138,6 +138,14 @@ def test_pixels_need_a_folder_that_names_them(tmp_path):
         Pixels(folder=str(tmp_path))(pictures(tmp_path)[0])
 
 
+def test_a_picture_of_which_no_patch_is_left_is_named(tmp_path):
+    vilt(tmp_path)
+    (path,) = pictures(tmp_path, [(4000, 20)])  # 26 wide at most, so less than 4 high
+    message = r"picture .*0\.png: of 4000 × 20 pixels the image processor of .* leaves no patch"
+    with pytest.raises(DataError, match=message + r".*shorter side, resized, is at least 4 pixels"):
+        Pixels(folder=str(tmp_path))(path)
+
+
 def test_vilt_equals_transformers_own(tmp_path):
     theirs = vilt(tmp_path)
     mine, inputs = loaded(Vilt, tmp_path, **SPECIAL), batch(tmp_path)
@@ -194,6 +202,7 @@ def test_vilt_comes_back_to_the_bit_and_names_other_heads(tmp_path):
 @pytest.mark.parametrize("kind", ["clip", "clip of old", "siglip"])
 def test_clip_fusion_reads_transformers_own_vectors(tmp_path, kind):
     old = {"eos_token_id": 2, "bos_token_id": 0} if "old" in kind else {}
+    ids = {"bos_token_id": 48, "eos_token_id": 49} if old else {}
     theirs = siglip(tmp_path) if kind == "siglip" else clip(tmp_path, **old)
     with (
         pytest.warns(UserWarning, match=r"not used: logit_"),
@@ -202,7 +211,7 @@ def test_clip_fusion_reads_transformers_own_vectors(tmp_path, kind):
             match=r"newly made: fusion\.bias, fusion\.weight, head\.bias, head\.weight$",
         ),
     ):
-        mine = loaded(ClipFusion, tmp_path)
+        mine = loaded(ClipFusion, tmp_path, **ids)
     inputs = batch(tmp_path)
     parts = mine.embed(inputs)
     for row, path in enumerate(pictures(tmp_path)):
