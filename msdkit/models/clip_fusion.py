@@ -18,14 +18,16 @@ from msdkit.models.checkpoint_names import load_foreign
 from msdkit.models.keys import Names
 from msdkit.models.masking import Embedded, Masking
 from msdkit.models.named import NamedParameters
-from msdkit.models.special_ids import SpecialIds, ids_around, resolved_ids
+from msdkit.models.special_ids import SpecialIds, ends_of, ids_around
 from msdkit.models.weights import read_weights
 from msdkit.registry import MODELS
 from msdkit.types import Fraction, Modality, ModelOutput, Padded, PositiveInt
 
 KINDS = ("clip", "siglip")
-KEPT = ("model_type", "projection_dim", "text_config", "vision_config")
-KEPT += ("text_config_dict", "vision_config_dict")  # older folders': they overrule
+KEPT = (
+    *("model_type", "projection_dim", "text_config", "vision_config"),
+    *("text_config_dict", "vision_config_dict"),  # of older folders, where they overrule
+)
 UNREAD = ("fusion.", "head.", "logit_")  # what compares pictures with texts has no use here
 
 
@@ -75,7 +77,7 @@ class ClipFusion(EmbeddingModel):
         self.visual_projection = getattr(encoders, "visual_projection", nn.Identity())
         self.patch = found.vision_config.patch_size
         self.side = found.vision_config.image_size // self.patch
-        self.special = resolved_ids(kind, special, found.text_config)
+        self.ends = ends_of(kind, special, found.text_config)
         self.max_positions = found.text_config.max_position_embeddings
         self._check_parts(found.text_config.vocab_size)
         asked = self.modalities if "mask_token" in self.masking.needs else ()
@@ -120,8 +122,8 @@ class ClipFusion(EmbeddingModel):
 
     def _with_special(self, sequence: Padded) -> tuple[Tensor, Tensor]:
         """[B, L] -> [bos] text eos padding, [B, L + 2] (SigLIP: [B, all positions]), and mask"""
-        (values, mask), special = sequence, self.special
-        start = 0 if special.bos_token_id is None else 1
+        (values, mask), (first, last, padding, left) = sequence, self.ends
+        start = 0 if first is None else 1
         length = values.shape[1] + start + 1
         if length > self.max_positions:
             raise DataError(
@@ -129,14 +131,13 @@ class ClipFusion(EmbeddingModel):
                 f"most {self.max_positions - start - 1}; cut it in its processor"
             )
         wide = self.max_positions if self.kind == "siglip" else length
-        padding = special.pad_token_id
         ids = torch.where(mask, values, padding)
         ids = F.pad(ids, (start, wide - start - values.shape[1]), value=padding)
-        if start:
-            ids[:, 0] = special.bos_token_id
+        if first is not None:
+            ids[:, 0] = first
         ends, places = start + mask.sum(1, keepdim=True), torch.arange(wide, device=ids.device)
-        ids = torch.where(places == ends, special.eos_token_id, ids)
-        if self.kind == "siglip" and special.padding_side == "left":
+        ids = torch.where(places == ends, last, ids)
+        if left:
             ids = ids.gather(1, (places + ends + 1) % wide)  # eos comes last
         return ids, (places <= ends).long()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from msdkit.errors import ConfigError, DataError, listing
 from msdkit.models.checkpoint_config import home
@@ -93,7 +93,16 @@ def bert_ids(place: Path) -> dict[str, int]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def resolved_ids(kind: str, given: SpecialIds, config: Any) -> SpecialIds:
+class Ends(NamedTuple):
+    """What a text begins with, if anything, ends with and is padded with; on the left if so."""
+
+    first: int | None
+    last: int
+    padding: int
+    left: bool
+
+
+def ends_of(kind: str, given: SpecialIds, config: Any) -> Ends:
     """What a CLIP or SigLIP with this text config reads around a text; ConfigError where nothing
     tells, or where a CLIP's vector is read at another id than texts end with."""
     known = KNOWN.get((kind, config.vocab_size))
@@ -112,14 +121,13 @@ def resolved_ids(kind: str, given: SpecialIds, config: Any) -> SpecialIds:
                 f"ClipFusion: texts end with {found.eos_token_id}, but by its config the vector is "
                 f"read where {named} stands; accepted: the same id in both"
             )
-    _check(kind, found, config.vocab_size)
-    return found
+    return _checked(kind, found, config.vocab_size)
 
 
-def _check(kind: str, ids: SpecialIds, words: int) -> None:
+def _checked(kind: str, ids: SpecialIds, words: int) -> Ends:
     needed = {"eos_token_id": ids.eos_token_id, "pad_token_id": ids.pad_token_id}
     missing = [name for name, value in needed.items() if value is None]
-    if missing:
+    if ids.eos_token_id is None or ids.pad_token_id is None:
         raise ConfigError(
             f"ClipFusion: nothing tells the {listing(missing)} of this {kind}; accepted: `init` "
             "from a folder with its tokenizer (tokenizer.json), or the parameters bos_token_id, "
@@ -128,3 +136,5 @@ def _check(kind: str, ids: SpecialIds, words: int) -> None:
     for name, value in {**needed, "bos_token_id": ids.bos_token_id}.items():
         if value is not None and not 0 <= value < words:
             raise ConfigError(f"ClipFusion: {name} is {value}; accepted: 0 to {words - 1}")
+    left = kind == "siglip" and ids.padding_side == "left"
+    return Ends(ids.bos_token_id, ids.eos_token_id, ids.pad_token_id, left)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from copy import deepcopy
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from msdkit.registry import DATASETS, METRICS, WEIGHTINGS
 from msdkit.runs.folder import flat, summary
 from msdkit.runs.new_distiller import new_distiller
 from msdkit.runs.new_model import new_model
-from msdkit.runs.rehearsal import rehearse
+from msdkit.runs.rehearsal import check_widths, rehearse
 from msdkit.runs.saved_model import SavedModel, load
 from msdkit.runs.teachers import Teachers, fit_weighting, gather, teacher_digests, teachers_training
 from msdkit.training.engine import accelerator_for
@@ -225,6 +225,10 @@ class Experiment:
     def trainer(self, on_evaluate: OnEvaluate | None = None) -> Trainer:
         """The training loop over this experiment."""
         val = self.split("val")
+        check_widths(self.distiller, "student", self.student.model, partial(self.inputs, "train"))
+        if self.teachers is not None:
+            model, theirs = self.teachers.first.model, partial(self.teachers.inputs, "train")
+            check_widths(self.distiller, "teacher", model, theirs)
         rehearse(self.distiller, self.train_split, self.accelerator)
         metric = METRICS.get(self.metric)
         return Trainer(

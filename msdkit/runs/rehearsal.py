@@ -1,17 +1,60 @@
-"""A step before the first one: what does not fit is told before anything is written."""
+"""What does not fit is told before anything is written: widths of features, a step as a whole."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from copy import deepcopy
-from typing import Any
+from typing import Any, Literal, cast
 
 import torch
+from torch import nn
 
+from msdkit import traits
+from msdkit.data.inputs import ModelInputs
 from msdkit.data.split import Split
 from msdkit.distillation.distiller import Distiller
+from msdkit.errors import ConfigError
 from msdkit.parallel import world
+from msdkit.signatures import context_parameters
 from msdkit.training.processes import tell_engine
+
+WIDE = {"pooled", "hidden"}  # features whose last dimension is the model's width
+
+
+@torch.no_grad()
+def check_widths(
+    distiller: Distiller,
+    who: Literal["student", "teacher"],
+    model: nn.Module,
+    inputs: Callable[[], ModelInputs],
+) -> None:
+    """ConfigError where features are not as wide as the losses were told, which is `width`.
+
+    Asked of two examples, before the teacher answers all of them for a cache.
+    """
+    told = {
+        need.partition(".")[0]
+        for term in distiller.terms
+        if f"{who}_dim" in context_parameters(cast(Any, type(term.loss)))
+        for need in term.needs
+    }
+    asked = distiller.student_features if who == "student" else distiller.teacher_features
+    names = [name for name in asked if name.partition(".")[0] in told & WIDE]
+    if not names:
+        return
+    training, device, split = model.training, next(model.parameters()).device, Split(inputs())
+    batch = split.__getitems__(list(range(min(2, len(split))))).to(device)
+    with torch.random.fork_rng():
+        (output,) = model.eval()(batch.inputs, distiller.views[:1], names).values()
+    model.train(training)
+    for name in names:
+        wide, width = output.features[name].shape[-1], traits.width(model)
+        if wide != width:
+            raise ConfigError(
+                f"{who}: {type(model).__name__} says width = {width} and gives '{name}' {wide} "
+                f"wide; losses on features are told its `width`, which must be theirs"
+            )
 
 
 def rehearse(distiller: Distiller, split: Split, accelerator: Any) -> None:

@@ -133,16 +133,18 @@ def is_sequence(values: Any, kind: Any) -> bool:
 
 
 def check_processor(processor: Any, raws: Sequence[Any]) -> None:
-    """A fresh processor and some raw values: results fit its modality, one by one as in `batch`;
-    equal values have equal keys; `state` goes through JSON and gives the same fingerprint."""
+    """A fresh processor and some raw values: results are numpy's int64 [L] or float32 [L, D] that
+    fit its modality, one by one, as in `batch` and as `augment` gives them; equal values have equal
+    keys; `state` goes through JSON and gives the same fingerprint."""
     processor.fit(iter(raws))
     modality = processor.modality
     together = processor.batch(list(raws))
     promise(len(together) == len(raws), processor, "must give one result per value in `batch`")
     for raw, batched in zip(raws, together, strict=True):
         alone, where = processor(raw), f"for {raw!r:.60}"
-        good = is_sequence(alone, modality)
-        promise(good, processor, f"must give {modality}, gave {alone.dtype} {alone.shape} {where}")
+        _check_result(processor, alone, modality, where)
+        _check_result(processor, batched, modality, f"in `batch` {where}")
+        _check_result(processor, processor.augment(raw), modality, f"in `augment` {where}")
         equal = alone.shape == batched.shape and np.allclose(alone, batched, atol=1e-4)
         promise(equal, processor, f"gives another result in `batch` {where}")
         keys = [processor.key(raw), processor.key(raw)]
@@ -152,3 +154,13 @@ def check_processor(processor: Any, raws: Sequence[Any]) -> None:
     processor.load_state(json.loads(json.dumps(processor.state())))
     same = before == processor.fingerprint() and modality == processor.modality
     promise(same, processor, "is another after `load_state(state())`")
+
+
+def _check_result(processor: Any, result: Any, modality: Modality, where: str) -> None:
+    kind = "int64" if modality.kind == "tokens" else "float32"
+    wanted = f"must give {modality} as a numpy array of {kind}"
+    array = isinstance(result, np.ndarray)
+    promise(array, processor, f"{wanted}, gave a {type(result).__name__} {where}")
+    form = f"{result.dtype} {list(result.shape)}"
+    promise(result.dtype == kind, processor, f"{wanted}, gave {form} {where}")
+    promise(is_sequence(result, modality), processor, f"{wanted}, gave {form} {where}")

@@ -25,7 +25,8 @@ def check_model(model: Any, modalities: Mapping[str, Modality] | None = None) ->
 
     It answers every view with finite [B, C], also where a modality is all padding; padding and,
     unless the masking draws, hidden modalities do not count, which `drop` does not even read;
-    examples do not influence one another; features come when asked for and only then.
+    examples do not influence one another; features come when asked for and only then, `pooled` and
+    `hidden` as wide as its `width` says.
     """
     modalities = dict(modalities or model.modalities)
     training = model.training
@@ -146,6 +147,9 @@ def _check_feature(model: Any, name: str, output: ModelOutput, what: str) -> Non
     right = len(shape) == DIMENSIONS.get(kind, len(shape)) and shape[0] == BATCH
     promise(right, model, f"gave {what} as {shape}")
     promise(output.features[name].isfinite().all(), model, f"gave a {what} that is not finite")
+    width = traits.width(model)
+    right = width in (None, shape[-1]) or kind not in ("pooled", "hidden")
+    promise(right, model, f"says width = {width}, and gave {what} as {shape}")
     if kind == "pooled":
         return
     promise(output.mask is not None, model, f"must give the mask [B, L] of {what}")

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from msdkit.processors.base import Processor
 from msdkit.testing.data import check_dataset, check_processor
@@ -106,3 +107,34 @@ def test_broken_processors():
     ):
         with pytest.raises(AssertionError, match=message):
             check_processor(type("Broken", (Letters,), changes)(), ["a", "bc"])
+
+
+class Rows(Letters):
+    """A row for each letter: its number."""
+
+    modality = Modality("features", 1)
+
+    def __call__(self, raw: str) -> Any:
+        return np.array([[float(ord(c))] for c in raw], np.float32)
+
+
+@pytest.mark.parametrize("base", [Letters, Rows])
+def test_results_are_arrays_of_the_type_that_models_read(base: Any) -> None:
+    check_processor(base(), ["a", "bc"])
+    right = base.__call__
+    kind = "int64" if base is Letters else "float32"
+    for change, found in (
+        (lambda x: x.astype(np.float64), r"float64 \["),
+        (lambda x: x.astype(np.float16), r"float16 \["),
+        (lambda x: x.astype(np.int32), r"int32 \["),
+        (lambda x: x.tolist(), "a list"),
+        (torch.from_numpy, "a Tensor"),
+    ):
+        for changes, where in (
+            ({"__call__": lambda self, raw, c=change: c(right(self, raw))}, "for"),
+            ({"batch": lambda self, raws, c=change: [c(self(r)) for r in raws]}, "in `batch`"),
+            ({"augment": lambda self, raw, c=change: c(self(raw))}, "in `augment`"),
+        ):
+            message = rf"must give Modality.* as a numpy array of {kind}, gave {found}.*{where}"
+            with pytest.raises(AssertionError, match=message):
+                check_processor(type("Broken", (base,), changes)(), ["a", "bc"])

@@ -130,3 +130,26 @@ def test_broken_maskings():
     ):
         with pytest.raises(AssertionError, match=message):
             check_masking(masking)
+
+
+class Wide(Simple):
+    """Its two sums are its features, 3 wide."""
+
+    width = 3
+
+    @classmethod
+    def provides(cls, **params: Any) -> set[str]:
+        return {"pooled"}
+
+    def forward_view(self, inputs: Any, features: Any = ()) -> ModelOutput:
+        logits = super().forward_view(inputs).logits
+        return ModelOutput(logits, {"pooled": logits} if features else {})
+
+
+def test_features_are_as_wide_as_a_model_says() -> None:
+    check_model(Wide())
+    wrong = type("Wrong", (Wide,), {"width": 6})
+    with pytest.raises(
+        AssertionError, match=r"Wrong says width = 6, and gave feature 'pooled' of "
+    ):
+        check_model(wrong())
