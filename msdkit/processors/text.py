@@ -146,7 +146,7 @@ class TextEncoder(Processor):
 
     @cached_property
     def _config(self) -> Any:
-        from transformers import AutoConfig
+        from transformers import MODEL_MAPPING, AutoConfig
 
         if not (self.folder / "config.json").is_file():
             raise DataError(
@@ -154,7 +154,8 @@ class TextEncoder(Processor):
                 "with a config.json"
             )
         config = AutoConfig.from_pretrained(self.folder, local_files_only=True)
-        if config.is_encoder_decoder or not hasattr(config, "hidden_size"):
+        text = not config.is_encoder_decoder and hasattr(config, "hidden_size")
+        if not text or type(config) not in MODEL_MAPPING:  # SigLIP's text half has no place there
             raise DataError(f"{self.folder} holds no text encoder but a '{config.model_type}'")
         return config
 

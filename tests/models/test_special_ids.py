@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from dual_encoders import clip, gemma, no_template, sentence_pieces, siglip, words
+from dual_encoders import LAYER, clip, gemma, no_template, saved, sentence_pieces, siglip, words
 from torch.nn import functional as F
 
 from msdkit.data.inputs import pad
@@ -144,7 +144,7 @@ def test_berts_ids_come_from_their_tokenizer(tmp_path: Path) -> None:
     assert bert_ids(tmp_path) == {}
     vocab = {"[PAD]": 0, "[UNK]": 1, "[SEP]": 2, "[CLS]": 3, "[MASK]": 4, "a": 5}
     transformers.BertTokenizer(vocab=vocab).save_pretrained(tmp_path)
-    transformers.BertConfig().save_pretrained(tmp_path)
+    saved(transformers.BertModel(transformers.BertConfig(**LAYER, vocab_size=6)), tmp_path)
     ids = {"cls_token_id": 3, "sep_token_id": 2, "mask_token_id": 4}
     assert bert_ids(tmp_path) == ids
     assert ids.items() <= VisualBert.parameters_from(tmp_path).items()

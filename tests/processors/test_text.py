@@ -182,3 +182,6 @@ def test_a_folder_without_a_text_encoder_is_refused(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "t5"}')
     with pytest.raises(DataError, match="no text encoder but a 't5'"):
         _ = TextEncoder(model=str(tmp_path)).modality
+    (tmp_path / "config.json").write_text('{"model_type": "siglip_text_model"}')
+    with pytest.raises(DataError, match="no text encoder but a 'siglip_text_model'"):
+        _ = TextEncoder(model=str(tmp_path)).modality
