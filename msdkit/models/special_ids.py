@@ -22,9 +22,7 @@ class SpecialIds:
     """What stands around a text.
 
     bos_token_id, eos_token_id, pad_token_id: what a text begins with (None: with its first word),
-    ends with and is padded with; padding_side: where a SigLIP's padding stands. `init: {folder: …}`
-    takes all four from the tokenizer saved there; else its config must name them. They are not
-    guessed.
+    ends with and is padded with; padding_side: where a SigLIP's padding stands.
     """
 
     bos_token_id: int | None = None

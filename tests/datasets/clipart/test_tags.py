@@ -227,7 +227,7 @@ def test_broken_and_huge_pictures(broken: Path) -> None:
         (b"", "a PNG"),
     ]:
         path.write_bytes(content)
-        with pytest.raises(DataError, match=rf"cannot .*dog_navy\.png.*{reason}"):
+        with pytest.raises(DataError, match=rf"dog_navy\.png.*{reason}"):
             ClipartTags("train")
     assert not list((broken / "data").iterdir())
 
