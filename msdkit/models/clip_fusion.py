@@ -43,8 +43,9 @@ class ClipFusion(EmbeddingModel):
 
     It reads token ids without special tokens (the model adds them) and the rows of processor
     `pixels`; a patch that is not there is grey. The special ids, and the side of padding, are those
-    of the tokenizer in the folder of `init`, or its config names them; they are not guessed. SigLIP 2
-    was trained on texts in small letters.
+    of the tokenizer in the folder of `init`, or its config names them; they are not guessed.
+    SigLIP 2 was trained on texts in small letters.
+
     config: transformers' config.json of a CLIP or SigLIP, which `init: {folder: …}` fills in; by
     default the base CLIP's.
     """
