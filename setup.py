@@ -39,7 +39,7 @@ setup(
         "iopath>=0.1.10",
         "typer>=0.12",
         "rich>=13",
-        "pillow>=10",
+        "pillow>=10.1",
         "numpy>=1.26",
         "msgspec>=0.18",
         "lmdb>=1.4",
