@@ -31,3 +31,25 @@ def suggest(name: str, known: Iterable[str]) -> str:
 def listing(names: Iterable[str]) -> str:
     """Known names as one readable list."""
     return ", ".join(sorted(names)) or "(none)"
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of another library says, in a line."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
+def sound_text(text: str, where: str = "") -> str:
+    """The text; DataError where it holds half of a surrogate pair, which UTF-8 cannot write.
+
+    JSON can: `"\\ud800"` is such a text, and no tokenizer takes it.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        place = f"{where}: " if where else ""
+        half = ascii(text[error.start])
+        raise DataError(
+            f"{place}the text is not valid Unicode: {half} at character {error.start + 1} is half "
+            "of a surrogate pair"
+        ) from None
+    return text

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -124,7 +125,7 @@ def _processed(
             with bar(len(rows), what, "items", len(rows) - len(left)) as advance:
                 for start in range(0, len(left), CHUNK):
                     part = left[start : start + CHUNK]
-                    arrays = processor.batch([raw.raw(row, modality) for row in part])
+                    arrays = _arrays(raw, modality, processor, part)
                     for row, array in zip(part, arrays, strict=True):
                         writer.add(keys[row], array)
                     advance(len(part))
@@ -134,6 +135,26 @@ def _processed(
         if not (folder / INDEX).is_file():  # else another process was quicker
             raise
     return True
+
+
+def _arrays(raw: RawSplit, modality: str, processor: Any, rows: Sequence[int]) -> list[np.ndarray]:
+    """What a processor makes of the raw values at `rows`; an error names the example."""
+    try:
+        return processor.batch([raw.raw(row, modality) for row in rows])
+    except DataError:
+        for row in rows:
+            with about(raw, row):
+                processor.batch([raw.raw(row, modality)])
+        raise
+
+
+@contextmanager
+def about(raw: RawSplit, row: int) -> Iterator[None]:
+    """Inside, a DataError is told of this example."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"example '{raw.ids[row]}': {error}") from error
 
 
 def storage_dtype(processor: Any) -> Any:

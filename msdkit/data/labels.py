@@ -13,21 +13,21 @@ import torch
 from torch import Tensor
 
 from msdkit import traits
-from msdkit.errors import DataError, listing, suggest
+from msdkit.errors import DataError, listing, sound_text, suggest
 from msdkit.types import Task
 
 Names: TypeAlias = Sequence[str] | Mapping[str, int]  # with their indices, many are found at once
 
 
 def checked_names(dataset: Any) -> list[str]:
-    """A data set's `label_names`; DataError unless they are texts, each once."""
+    """A data set's `label_names`; DataError unless they are sound texts, each once."""
     names = list(dataset.label_names)
     wrong = [repr(name) for name in names if not isinstance(name, str)]
     wrong += [f"{name!r} twice" for name, times in Counter(names).items() if times > 1]
+    where = f"{type(dataset).__name__}.label_names"
     if wrong or not names:
-        where = f"{type(dataset).__name__}.label_names"
         raise DataError(f"{where}: expected texts, each once, got {wrong[0] if wrong else 'none'}")
-    return names
+    return [sound_text(name, where) for name in names]
 
 
 def numbered(names: Iterable[str]) -> bool:

@@ -23,9 +23,9 @@ from msdkit.data.labels import (
     numbered,
 )
 from msdkit.data.slices import slices_of
-from msdkit.errors import DataError, listing
+from msdkit.errors import DataError, listing, sound_text
 from msdkit.io.arrays import ArrayWriter, on_disk
-from msdkit.io.strings import StringsWriter, digest, repeated
+from msdkit.io.strings import StringsWriter, digest, encode, repeated
 from msdkit.types import Example, Task
 
 CHUNK = 512  # examples whose labels are asked for at once
@@ -49,7 +49,8 @@ class RawSplit:
         self.label_names = checked_names(dataset)
         self._classes = {name: i for i, name in enumerate(self.label_names)}
         self._alike = OneKind() if numbered(self.label_names) else None
-        self.modalities = tuple(dataset.modalities)
+        self._kinds = dict(dataset.modalities)
+        self.modalities = tuple(self._kinds)
         count = min(len(dataset), limit or len(dataset))
         if count == 0:
             raise DataError(f"split '{split}' of {type(dataset).__name__} is empty")
@@ -103,9 +104,9 @@ class RawSplit:
         return torch.from_numpy(labels.finish().reshape(count if single else (count, -1)))
 
     def _take(self, example: Example, ids: StringsWriter) -> None:
-        name = str(example.id)
+        name = sound_text(str(example.id), f"split '{self.split}', an id")
         ids.add(name)
-        self._note(name.encode("utf-8", "surrogatepass") + b"\0")
+        self._note(name.encode() + b"\0")
         for modality in self.modalities:
             if modality not in example.raw:
                 given = listing(example.raw)
@@ -113,12 +114,15 @@ class RawSplit:
                     f"example '{example.id}' has no modality '{modality}', only {given}"
                 )
             raw = example.raw[modality]
+            if self._kinds.get(modality) == "text" and isinstance(raw, str):
+                where = f"split '{self.split}', example '{name}', modality '{modality}'"
+                sound_text(raw, where)
             if not isinstance(raw, str):
                 self._texts.pop(modality, None)  # asked of the data set again
             elif modality in self._texts:
                 self._texts[modality].add(raw)
             if isinstance(raw, str | Path):
-                self._note(str(raw).encode() + b"\0")
+                self._note(encode(str(raw)) + b"\0")
             elif self._content:
                 self._note(np.ascontiguousarray(raw).tobytes())
 

@@ -85,6 +85,8 @@ def _array(value: Any, folder: Path, where: str) -> np.ndarray:
     except ValueError as error:  # ragged lists, or a file that is no array
         raise DataError(f"{where}: not an array: {error}") from error
     if array.ndim == 1 and array.size and array.dtype.kind in "iu":
+        if array.max() > np.iinfo(np.int64).max:
+            raise DataError(f"{where}: {array.max()} is too large for an int64")
         return array.astype(np.int64)
     if array.ndim == 2 and array.size and array.dtype.kind in "iuf" and np.isfinite(array).all():
         return array.astype(np.float32)

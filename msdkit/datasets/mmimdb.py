@@ -18,10 +18,9 @@ from msdkit.datasets.release import (
     column,
     json_file,
     json_lines,
-    sound_text,
     text_column,
 )
-from msdkit.errors import ConfigError, DataError, listing, suggest
+from msdkit.errors import ConfigError, DataError, listing, sound_text, suggest
 from msdkit.groups import Group, grouped
 from msdkit.progress import console
 from msdkit.registry import DATASETS

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from msdkit.errors import DataError
+from msdkit.errors import DataError, sound_text
 from msdkit.io.arrays import ArrayWriter
+
+HALVES = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]")  # how JSON's bytes say surrogates
 
 
 class Records:
@@ -53,6 +57,8 @@ class Records:
             raise DataError(f"{self.where(index)}: not valid JSON: {error}") from error
         if not isinstance(row, dict):
             raise DataError(f'{self.where(index)}: expected an object {{"column": …}}, got {row!r}')
+        if HALVES.search(line):
+            refuse_halves(row, self.where(index))
         return row
 
     def number(self, index: int) -> int:
@@ -62,3 +68,22 @@ class Records:
     def where(self, index: int) -> str:
         """`file:line`, for messages."""
         return f"{self.path}:{self.number(index)}"
+
+
+def refuse_halves(row: dict[str, Any], where: str) -> None:
+    """DataError that names the column of a text with half of a surrogate pair, wherever in it."""
+    for column, value in row.items():
+        sound_text(column, f"{where}: the name of a column")
+        for text in _texts(value):
+            sound_text(text, f"{where}: column '{column}'")
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        yield from value
+        value = list(value.values())
+    if isinstance(value, list):
+        for part in value:
+            yield from _texts(part)

@@ -10,7 +10,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from msdkit.datasets.fields import inside
-from msdkit.errors import DataError, listing, suggest
+from msdkit.datasets.records import HALVES, refuse_halves
+from msdkit.errors import DataError, listing, sound_text, suggest
 from msdkit.hub.paths import is_address, local
 from msdkit.types import Example, Task
 
@@ -146,15 +147,6 @@ def text_column(row: Mapping[str, Any], names: Sequence[str], where: str) -> str
     return sound_text(column(row, names, str, where), where)
 
 
-def sound_text(text: str, where: str) -> str:
-    """The text; DataError where it has half a surrogate pair, which no tokenizer takes."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise DataError(f"{where}: the text is not valid Unicode: {error.reason}") from error
-    return text
-
-
 def checked(rows: list[Row], path: Path) -> list[Row]:
     """The rows; DataError where none is left or two have one id."""
     if not rows:
@@ -174,6 +166,8 @@ def _object(text: bytes, where: str) -> dict[str, Any]:
         raise DataError(f"{where}: not valid JSON: {error}") from error
     if not isinstance(found, dict):
         raise DataError(f"{where}: expected an object, got {found!r:.80}")
+    if HALVES.search(text):
+        refuse_halves(found, where)
     return found
 
 

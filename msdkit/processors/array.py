@@ -13,6 +13,7 @@ import numpy as np
 from msdkit.errors import DataError
 from msdkit.hub.paths import local
 from msdkit.processors.base import Processor
+from msdkit.processors.tokens import vocabulary
 from msdkit.registry import PROCESSORS
 from msdkit.store.format import INDEX
 from msdkit.store.store import FeatureStore
@@ -28,6 +29,8 @@ class Array(Processor):
     """
 
     def __init__(self, modality: Modality | None = None) -> None:
+        if modality is not None and modality.kind == "tokens":
+            modality = vocabulary(modality.size - 1)
         self._modality = modality
         self._declared = modality is not None
 
@@ -89,7 +92,13 @@ class Features(Processor):
         store = self.store
         if store.dtype != "int32":
             return Modality("features", store.dim)
-        return Modality("tokens", max((int(store[k].max(initial=0)) for k in store), default=0) + 1)
+        tokens = Modality("tokens", 1)
+        for key in store:
+            try:
+                tokens = _common(tokens, vocabulary(int(store[key].max(initial=0))))
+            except DataError as error:
+                raise DataError(f"{store.path}, record '{key}': {error}") from error
+        return tokens
 
     def files(self) -> list[Path]:
         return [self.path / INDEX]  # it holds the digest of the rest
@@ -141,9 +150,12 @@ def _sequence(raw: Any) -> np.ndarray:
     tokens = array.dtype.kind in "iu" and array.ndim == 1
     if not (tokens or (array.dtype.kind == "f" and array.ndim == 2)) or array.size == 0:
         form = f"{array.dtype} {list(array.shape)}"
-        raise DataError(f"expected int [L] or float [L, D] that is not empty, got {form}")
+        ids = "; token ids are integers" if array.ndim == 1 and array.dtype.kind == "f" else ""
+        raise DataError(f"expected int [L] or float [L, D] that is not empty, got {form}{ids}")
     if tokens and array.min() < 0:
         raise DataError(f"token ids must not be negative, got {array.min()}")
+    if tokens:
+        vocabulary(int(array.max()))  # before it is an int64, which not all numbers fit
     array = array.astype(np.int64 if tokens else np.float32)
     if not tokens and not np.isfinite(array).all():
         raise DataError(f"features {list(array.shape)} hold NaN or infinity")
@@ -152,7 +164,7 @@ def _sequence(raw: Any) -> np.ndarray:
 
 def _described(array: np.ndarray) -> Modality:
     if array.ndim == 1:
-        return Modality("tokens", int(array.max()) + 1)
+        return vocabulary(int(array.max()))
     return Modality("features", array.shape[1])
 
 

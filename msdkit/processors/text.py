@@ -12,12 +12,16 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from msdkit.errors import ConfigError, DataError
+from msdkit.errors import ConfigError, DataError, first_line
 from msdkit.hub.packages import ASSETS, asset
 from msdkit.hub.paths import local
 from msdkit.processors.base import Processor
+from msdkit.processors.positions import most_positions, stated_positions
+from msdkit.processors.tokens import load_tokenizer, text_of, tokenizer_file, vocabulary
+from msdkit.processors.vocabulary import learned
+from msdkit.progress import console
 from msdkit.registry import PROCESSORS
-from msdkit.types import Modality
+from msdkit.types import Modality, PositiveInt
 
 
 class _TokenIds(Processor):
@@ -27,14 +31,14 @@ class _TokenIds(Processor):
 
     @property
     def modality(self) -> Modality:
-        return Modality("tokens", max(self.tokenizer.get_vocab().values()) + 1)
+        return vocabulary(max(self.tokenizer.get_vocab().values()))
 
     def __call__(self, raw: str) -> np.ndarray:
         """text -> int64 [L]"""
         return self.batch([raw])[0]
 
     def batch(self, raws: Sequence[str]) -> list[np.ndarray]:
-        texts = [_text(raw) for raw in raws]
+        texts = [text_of(raw) for raw in raws]
         found = self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
         unknown = getattr(self.tokenizer.model, "unk_token", None) or ""
         empty = [self.tokenizer.token_to_id(unknown) or 0]
@@ -49,18 +53,18 @@ class Tokenizer(_TokenIds):
     max_length: tokens kept.
     """
 
-    def __init__(self, *, file: str, max_length: int = 128) -> None:
+    def __init__(self, *, file: str, max_length: PositiveInt = 128) -> None:
         self.file, self.max_length = file, max_length
 
     @cached_property
     def tokenizer(self) -> Any:
         """The `tokenizers.Tokenizer`, truncating and not padding."""
-        backend = _load_tokenizer(_tokenizer_file(self.file))
+        backend = load_tokenizer(tokenizer_file(self.file))
         backend.enable_truncation(self.max_length)
         return backend
 
     def files(self) -> list[Path]:
-        return [_tokenizer_file(self.file)]
+        return [tokenizer_file(self.file)]
 
 
 @PROCESSORS.register("words")
@@ -70,11 +74,17 @@ class Words(_TokenIds):
 
     Sennrich et al. (2016), arXiv 1508.07909. Id 0 is an unknown character; the same texts always
     give the same ids.
-    vocab_size: at most so many tokens. max_length: tokens kept. lowercase: drops accents, too.
+    vocab_size: at most so many tokens, single characters and the unknown one among them; where
+    there are more characters, the rarest are unknown. Words of more than 100 characters are read
+    in parts of as many. max_length: tokens kept. lowercase: drops accents, too.
     """
 
     def __init__(
-        self, *, vocab_size: int = 8000, max_length: int = 64, lowercase: bool = True
+        self,
+        *,
+        vocab_size: PositiveInt = 8000,
+        max_length: PositiveInt = 64,
+        lowercase: bool = True,
     ) -> None:
         self.vocab_size, self.max_length, self.lowercase = vocab_size, max_length, lowercase
         self._json: str | None = None
@@ -89,22 +99,7 @@ class Words(_TokenIds):
         return Backend.from_str(self._json)
 
     def fit(self, raws: Iterable[str]) -> None:
-        from tokenizers import Tokenizer as Backend
-        from tokenizers import models, normalizers, pre_tokenizers, trainers
-
-        backend = Backend(models.BPE(unk_token="[UNK]", fuse_unk=True))
-        backend.normalizer = normalizers.BertNormalizer(lowercase=self.lowercase)
-        # The mark of a word's beginning is a character: marking pieces by a prefix or suffix, as
-        # WordPiece does, makes the library's training depend on the order of its hash maps.
-        words = [pre_tokenizers.BertPreTokenizer(), pre_tokenizers.Metaspace()]
-        backend.pre_tokenizer = pre_tokenizers.Sequence(words)
-        trainer = trainers.BpeTrainer(
-            vocab_size=self.vocab_size,
-            min_frequency=2,
-            special_tokens=["[UNK]"],
-            show_progress=False,
-        )
-        backend.train_from_iterator(map(_text, raws), trainer)
+        backend = learned(map(text_of, raws), self.vocab_size, self.lowercase)
         backend.enable_truncation(self.max_length)
         self.load_state({"tokenizer": backend.to_str()})
 
@@ -124,7 +119,8 @@ class TextEncoder(Processor):
     the state of the first special token.
 
     model: an asset's name or a folder with config.json, model.safetensors and tokenizer.json.
-    max_length: tokens kept, special ones not counted. batch_size: texts computed together.
+    max_length: tokens kept, special ones not counted; with them at most as many as the model has
+    positions, where it has a table of these. batch_size: texts computed together.
     """
 
     neutral = frozenset({"batch_size"})
@@ -133,9 +129,9 @@ class TextEncoder(Processor):
         self,
         *,
         model: str = "all-MiniLM-L6-v2",
-        max_length: int = 64,
+        max_length: PositiveInt = 64,
         dtype: Literal["fp16", "fp32"] = "fp16",
-        batch_size: int = 64,
+        batch_size: PositiveInt = 64,
     ) -> None:
         self.model, self.max_length = model, max_length
         self.dtype, self.batch_size = dtype, batch_size
@@ -184,16 +180,34 @@ class TextEncoder(Processor):
     @cached_property
     def tokenizer(self) -> Any:
         """The `tokenizers.Tokenizer`, truncating to `max_length` and the special tokens."""
-        backend = _load_tokenizer(_tokenizer_file(self.model))
-        length = self.max_length + backend.num_special_tokens_to_add(is_pair=False)
-        limit = getattr(self._config, "max_position_embeddings", length)
-        if length > limit:
+        backend = load_tokenizer(tokenizer_file(self.model))
+        special = backend.num_special_tokens_to_add(is_pair=False)
+        length, limit = self.max_length + special, self.positions
+        if limit is not None and length > limit:
             raise ConfigError(
-                f"text encoder '{self.model}': max_length {self.max_length} and the special tokens "
-                f"exceed the {limit} positions of the model"
+                f"text encoder '{self.model}': max_length {self.max_length} and the {special} "
+                f"special tokens exceed the {limit} positions of the model; accepted: at most "
+                f"{limit - special}"
             )
         backend.enable_truncation(length)
         return backend
+
+    @cached_property
+    def positions(self) -> int | None:
+        """The tokens that the model reads at most, special ones counted; None without a limit."""
+        from transformers import AutoModel
+
+        with torch.device("meta"):  # the shape of the model, without its weights
+            return most_positions(AutoModel.from_config(self._config), self._config)
+
+    def fit(self, raws: Iterable[str]) -> None:
+        """Learns nothing; a `max_length` beyond the model's positions is told before any work."""
+        stated, limit = stated_positions(self._config), self.positions
+        if self.tokenizer and limit is None and stated is not None and self.max_length > stated:
+            console().print(
+                f"warning: text encoder '{self.model}' was made for {stated} tokens; max_length "
+                f"{self.max_length} lets it read more"
+            )
 
     @property
     def num_parameters(self) -> int:
@@ -201,14 +215,14 @@ class TextEncoder(Processor):
 
     def files(self) -> list[Path]:
         weights = sorted(self.folder.glob("*.safetensors"))
-        return [self.folder / "config.json", _tokenizer_file(self.model), *weights]
+        return [self.folder / "config.json", tokenizer_file(self.model), *weights]
 
     def __call__(self, raw: str) -> np.ndarray:
         """text -> float32 [L, D]"""
         return self.batch([raw])[0]
 
     def batch(self, raws: Sequence[str]) -> list[np.ndarray]:
-        encodings = self.tokenizer.encode_batch([_text(raw) for raw in raws])
+        encodings = self.tokenizer.encode_batch([text_of(raw) for raw in raws])
         results: list[Any] = [None] * len(raws)
         # texts of like length together, so that little is computed for padding
         order = sorted(range(len(raws)), key=lambda i: len(encodings[i].ids))
@@ -223,8 +237,14 @@ class TextEncoder(Processor):
         rows = [torch.tensor(e.ids) for e in encodings]
         padding = getattr(self._config, "pad_token_id", None) or 0
         ids = pad_sequence(rows, batch_first=True, padding_value=padding)
-        mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
-        states = self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state.numpy()
+        mask, length = pad_sequence([torch.ones_like(row) for row in rows], True), ids.shape[1]
+        try:
+            states = self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state.numpy()
+        except (IndexError, RuntimeError, TypeError, ValueError) as error:
+            raise DataError(
+                f"text encoder '{self.model}' (a {self._config.model_type}) cannot read {length} "
+                f"tokens, special ones counted: {first_line(error)}"
+            ) from error
         return [row[: len(e.ids)][_kept(e)] for row, e in zip(states, encodings, strict=True)]
 
     def _require_safetensors(self) -> None:
@@ -252,37 +272,8 @@ def _quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _text(raw: Any) -> str:
-    if not isinstance(raw, str):
-        raise DataError(f"expected a text, got {type(raw).__name__}: {raw!r}"[:200])
-    return raw
-
-
 def _kept(encoding: Any) -> np.ndarray:
     """Where the text's own tokens stand; the first place when it has none."""
     own = np.array(encoding.special_tokens_mask) == 0
     own[0] |= not own.any()
     return own
-
-
-def _tokenizer_file(name: str) -> Path:
-    path = asset(name) if name in ASSETS else local(name)
-    path = path / "tokenizer.json" if path.is_dir() else path
-    if not path.is_file():
-        raise DataError(
-            f"there is no tokenizer {path}; expected a tokenizer.json, a folder with one (made by "
-            f"AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)) or an asset"
-        )
-    return path
-
-
-def _load_tokenizer(path: Path) -> Any:
-    from tokenizers import Tokenizer as Backend
-
-    try:
-        backend = Backend.from_file(str(path))
-    except Exception as error:  # the library raises plain Exception
-        raise DataError(f"{path} is no tokenizer of the tokenizers library: {error}") from error
-    backend.no_padding()
-    backend.no_truncation()
-    return backend

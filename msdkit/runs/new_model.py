@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from msdkit import traits
 from msdkit.builtin import DEFAULT_PROCESSORS
 from msdkit.config.schema import MODEL, ExperimentConfig, Node
 from msdkit.data.raw import RawSplit
-from msdkit.errors import ConfigError
+from msdkit.errors import ConfigError, DataError
 from msdkit.hub.packages import ASSETS, asset
 from msdkit.hub.paths import local
 from msdkit.models.named import module_key
@@ -123,8 +123,20 @@ def processor_node(modality: str, kind: str, node: Any) -> Node:
 
 def _fitted(node: Node, declared: Any, train: RawSplit, modality: str) -> Any:
     given = declared if isinstance(declared, Modality) else None
-    processor = PROCESSORS.build(node, modality=given)
-    processor.fit(train.raws(modality))
+    read = -1
+
+    def raws() -> Iterator[Any]:
+        nonlocal read
+        for read, raw in enumerate(train.raws(modality)):  # noqa: B007 (an error names it)
+            yield raw
+
+    try:
+        processor = PROCESSORS.build(node, modality=given)
+        processor.fit(raws())
+    except DataError as error:
+        example = f"example '{train.ids[read]}', " if read >= 0 else ""
+        where = f"split '{train.split}', {example}modality '{modality}'"
+        raise DataError(f"{where}: {error}") from error
     return processor
 
 

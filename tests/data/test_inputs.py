@@ -63,6 +63,19 @@ def test_a_damaged_store_is_named(tmp_path: Path) -> None:
         ModelInputs(raw, {"text": Letters()}, tmp_path)
 
 
+def test_an_example_that_a_processor_refuses_is_named(tmp_path: Path) -> None:
+    class Picky(Letters):
+        def __call__(self, raw: str) -> np.ndarray:
+            """text -> int64 [L]"""
+            if raw == "c":
+                raise DataError("no c")
+            return super().__call__(raw)
+
+    with pytest.raises(DataError, match=r"split 'train', modality 'text': example 'e2': no c"):
+        ModelInputs(texts("a", "b", "c", "d"), {"text": Picky()}, tmp_path)
+    assert not list(tmp_path.rglob("index*"))
+
+
 def test_arrays_stay_in_the_data_set(tmp_path: Path) -> None:
     raw = RawSplit(toy.Toy("train", n=5), "train", "single_label", limit=3)
     assert len(raw) == 3

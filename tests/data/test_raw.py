@@ -21,6 +21,12 @@ from msdkit.types import Example
         ([("x", {"txt": "t"}, "a")], "train", "example 'x' has no modality 'text', only txt"),
         ([("x", {"text": "t"}, None)], "train", "split 'train': example 'x' has no label"),
         ([("x", {"text": "t"}, None)], "val", "split 'val': example 'x' has no label"),
+        (
+            [("x", {"text": "a \udfff"}, "a")],
+            "train",
+            r"split 'train', example 'x', modality 'text': .* not valid Unicode: '\\udfff'",
+        ),
+        ([("\ud800", {"text": "t"}, "a")], "val", "split 'val', an id: .* not valid Unicode"),
         ([("x", {"text": "t"}, "A")], "test", "split 'test', example 'x': unknown label 'A'"),
     ],
 )
@@ -97,3 +103,18 @@ def test_slices_of_what_is_read() -> None:
     data.slices = lambda: {"last": [2, 0], "none": [], "array": np.array([1])}
     found = RawSplit(data, "test", "single_label", limit=2).slices
     assert {name: rows.tolist() for name, rows in found.items()} == {"last": [0], "array": [1]}
+
+
+def test_names_of_labels_are_texts_and_names_of_files_are_what_the_disk_has() -> None:
+    class Pictures(Listed):
+        modalities = {"image": "image"}  # noqa: RUF012
+
+    latin = b"caf\xe9.png".decode("utf-8", "surrogateescape")
+    raw = RawSplit(Pictures([Example("x", {"image": latin}, "a")]), "train", "single_label")
+    assert raw.raw(0, "image") == latin
+
+    class Odd(Listed):
+        label_names = ["a", "\ud800"]  # noqa: RUF012
+
+    with pytest.raises(DataError, match=r"Odd\.label_names: the text is not valid Unicode"):
+        RawSplit(Odd([Example("x", {"text": "t"}, "a")]), "train", "single_label")

@@ -118,7 +118,7 @@ MISTAKES = [
     ([{**ROW, "label": True}], "column 'label': expected int, got True"),
     ([{**ROW, "id": "x,1"}], "column 'id': expected a number, got 'x,1'"),
     ([{**ROW, "text": 3}], "column 'text': expected str, got 3"),
-    ([{**ROW, "text": "\ud800"}], "train.jsonl:1: the text is not valid Unicode"),
+    ([{**ROW, "text": "\ud800"}], "train.jsonl:1: column 'text': the text is not valid Unicode"),
     ([{"id": 1, "text": "x", "label": 0, "image": "x"}], "no column 'img'"),
     ([{**ROW, "img": "img/9.png"}], "train.jsonl:1: the file"),
     ([{**ROW, "img": "img/.."}], "'..' leaves the folder"),

@@ -261,3 +261,12 @@ def test_records_reach_another_process(tmp_path):
     assert [records[i]["a"] for i in (1, 0)] == ["ü", 1]
     again = pickle.loads(pickle.dumps(records))
     assert (again[1], again.where(1)) == ({"a": "ü"}, f"{tmp_path / 'a.jsonl'}:3")
+
+
+def test_integers_beyond_int64_are_refused(folder: Path) -> None:
+    for values in ([2**63], [2**63, 2**64 - 1]):
+        write(folder / "train.jsonl", [{"n": values, "label": "no"}])
+        with pytest.raises(
+            DataError, match=r"train\.jsonl:1: column 'n': .* too large for an int64"
+        ):
+            load(folder, modalities={"n": {"column": "n", "type": "array"}})

@@ -120,7 +120,7 @@ MISTAKES = [
     ({"genres": ["Drama"]}, "0000100.json: no column 'plot'"),
     ({**FILM, "plot": []}, "0000100.json: plot: expected at least one text, got []"),
     ({**FILM, "plot": [None]}, "0000100.json: plot: expected at least one text"),
-    ({**FILM, "plot": ["\ud800"]}, "0000100.json: the text is not valid Unicode"),
+    ({**FILM, "plot": ["\ud800"]}, "0000100.json: column 'plot': the text is not valid Unicode"),
 ]
 
 

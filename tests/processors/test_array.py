@@ -86,6 +86,29 @@ def test_bad_token_ids_are_refused():
         Array().fit([np.ones((1, 2)), np.ones((1, 3))])
 
 
+@pytest.mark.parametrize("largest", [2**24, 2**31, 2**40, 2**63, 2**64 - 1])
+def test_a_vocabulary_that_no_memory_holds_is_refused(largest):
+    ids = np.array([1, largest], np.uint64)
+    message = rf"token id {largest} asks for an embedding .*; accepted: ids below 16,777,216"
+    with pytest.raises(DataError, match=message):
+        Array().fit([[1], ids])
+    with pytest.raises(DataError, match=message):
+        Array(Modality("tokens", 5))(ids)
+    with pytest.raises(DataError, match=message):
+        Array(Modality("tokens", largest + 1))
+
+
+def test_the_largest_vocabulary():
+    array = Array()
+    array.fit([[2**24 - 1]])
+    assert array.modality == Modality("tokens", 2**24)
+
+
+def test_token_ids_are_integers():
+    with pytest.raises(DataError, match=r"got float64 \[2\]; token ids are integers"):
+        Array().fit([[1.0, 2.0]])
+
+
 def write(path, dtype, records):
     dim = 1 if dtype == "int32" else records[0].shape[1]
     with FeatureStoreWriter(path, dim, dtype) as writer:
@@ -146,6 +169,12 @@ def test_features_of_token_ids(tmp_path):
     features = Features(store=str(tmp_path / "s"))
     assert features.modality == Modality("tokens", 5)
     assert features("0").dtype == np.int64
+
+
+def test_a_stored_token_id_that_is_too_large_is_named(tmp_path):
+    write(tmp_path / "s", "int32", [np.array([4, 2]), np.array([2**30])])
+    with pytest.raises(DataError, match=r"record '1': token id 1073741824 asks for"):
+        _ = Features(store=str(tmp_path / "s")).modality
 
 
 def test_the_fingerprint_follows_the_store(tmp_path):

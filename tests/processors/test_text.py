@@ -45,6 +45,15 @@ def folder(tmp_path_factory):
     return folder
 
 
+def test_a_tokenizer_whose_ids_have_holes_asks_for_no_more_than_memory_has(tmp_path):
+    from tokenizers import Tokenizer as Backend
+    from tokenizers import models
+
+    Backend(models.WordLevel({"a": 0, "b": 2**31})).save(str(tmp_path / "tokenizer.json"))
+    with pytest.raises(DataError, match=r"token id 2147483648 asks for an embedding of 2,147,483"):
+        _ = Tokenizer(file=str(tmp_path)).modality
+
+
 def test_tokenizer_gives_ids_without_special_tokens(folder):
     tokenizer = PROCESSORS.build({"name": "tokenizer", "file": str(folder)})
     assert tokenizer.modality == Modality("tokens", 9)
@@ -69,8 +78,12 @@ TEXTS = ["There is a cat here.", "There is a dog here.", "Dogs and cats are here
 
 
 def fitted(**parameters):
+    return fitted_to(TEXTS, **parameters)
+
+
+def fitted_to(texts, **parameters):
     words = Words(**parameters)
-    words.fit(TEXTS)
+    words.fit(iter(texts))
     return words
 
 
@@ -92,6 +105,55 @@ def test_words_keeps_to_its_parameters():
     cased = fitted(lowercase=False)
     assert cased("There").tolist() != cased("there").tolist()
     assert fitted()("There").tolist() == fitted()("there").tolist()
+
+
+CHINESE = [chr(0x4E00 + i) for i in range(3000)]
+
+
+def test_words_have_as_many_tokens_as_asked_for():
+    """Chinese has more characters than that; what is left are the frequent ones, equally frequent
+    ones in the order of Unicode."""
+    texts = ["".join(CHINESE), *["\u4e05\u4e03 a \u4e05"] * 3, "\u00c9 \u00e9 e"]
+    for size in (1, 2, 6, 100, 3004):
+        assert fitted_to(texts, vocab_size=size).modality == Modality("tokens", size)
+    # [UNK], the mark of a word's beginning, then 7, 4, 4 and 3 times
+    vocabulary = fitted_to(texts, vocab_size=6).tokenizer.get_vocab()
+    assert sorted(vocabulary, key=vocabulary.get) == ["[UNK]", "▁", "\u4e05", "\u4e03", "a", "e"]
+    assert fitted_to(texts, vocab_size=6)("\u4e05 b e").tolist() == [1, 2, 1, 0, 1, 5]
+    assert fitted_to(texts, vocab_size=6)("\u4e05\u4e00").tolist() == [1, 2, 1, 0]
+
+
+def test_all_tokens_of_a_small_vocabulary_are_below_its_size():
+    words = fitted_to(["".join(CHINESE)] * 2, vocab_size=100, max_length=10_000)
+    assert max(words("".join(CHINESE)).tolist()) < 100
+
+
+@pytest.mark.parametrize("length", [100, 101, 10_000])
+def test_words_without_end_are_read_in_parts(length):
+    """Learning and reading cost the square of a word's length, so none is long; none is lost."""
+    word = ("abcdefghij" * length)[:length]
+    words = fitted_to([word, "a cat", "a cat"], max_length=100_000)
+    parts = words.tokenizer.pre_tokenizer.pre_tokenize_str(word)
+    assert max(len(part) for part, _ in parts) == 100
+    assert "".join(part for part, _ in parts) == "▁" + word
+    tokens = [words.tokenizer.id_to_token(i) for i in words(word).tolist()]
+    assert "".join(tokens) == "▁" + word
+    assert max(map(len, words.tokenizer.get_vocab())) <= 100
+
+
+@pytest.mark.parametrize("name", ["vocab_size", "max_length"])
+def test_no_words_at_all_are_refused(name):
+    with pytest.raises(ConfigError, match=name):
+        PROCESSORS.build({"name": "words", name: 0})
+
+
+def test_half_of_a_surrogate_pair_is_no_text():
+    for processor in (fitted(), Words()):
+        with pytest.raises(DataError, match=r"not valid Unicode: '\\ud800' at character 3 is half"):
+            processor.fit(["a b", "a \ud800 b"])
+    with pytest.raises(DataError, match=r"not valid Unicode: '\\udfff' at character 1 is half"):
+        fitted()("\udfff")
+    assert fitted()("\U0001f600").tolist()[-1] == 0  # a whole pair is a character
 
 
 def test_words_come_back_from_their_state():
