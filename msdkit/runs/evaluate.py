@@ -15,7 +15,7 @@ from torch import Tensor
 
 from msdkit import parallel, traits
 from msdkit.data.raw import RawSplit
-from msdkit.errors import ConfigError, DataError, listing
+from msdkit.errors import ConfigError, DataError, first_line, listing
 from msdkit.evaluation.cost import FLOP_EXAMPLES, SPEED_EXAMPLES, cost, together
 from msdkit.evaluation.scores import Scores, agreement, check_answers, score, slice_scores
 from msdkit.io.files import sweep, write_text
@@ -35,12 +35,14 @@ from msdkit.runs.folder import (
     summary,
 )
 from msdkit.runs.predictions import PredictionRows, write_predictions
+from msdkit.runs.rehearsal import answer_longest
 from msdkit.runs.results import Cost, Results, Slice, SplitResults
-from msdkit.runs.saved_model import load
+from msdkit.runs.saved_model import SavedModel, load
 from msdkit.runs.teachers import teachers_training
-from msdkit.types import MULTIMODAL
+from msdkit.types import MULTIMODAL, Example
 
 PREDICT_BATCH = 64
+REFUSED = (DataError, IndexError, RuntimeError, ValueError)  # what a model cannot read
 TINY_COST = 2  # examples that a trial's costs are measured on: enough to see that it works
 
 
@@ -173,7 +175,9 @@ def evaluate(folder: str | Path, split: str, views: Sequence[str] | None = None)
     with alone_in(folder, "msdkit evaluate"):
         experiment = Experiment(config)
         experiment.use_saved_student()
-        logits, scores = experiment.evaluate(experiment.split(split))
+        asked, device = experiment.split(split), experiment.accelerator.device
+        answer_longest(experiment.student.model, asked, experiment.views, device)
+        logits, scores = experiment.evaluate(asked)
         from_main(partial(_write_evaluation, experiment, split, logits, scores))
     return scores
 
@@ -206,9 +210,24 @@ def predict_file(folder: Path, file: Path, views: list[str] | None = None) -> li
     with bar(len(examples), "predict", "ex") as advance:
         for start in range(0, len(examples), PREDICT_BATCH):
             part = examples[start : start + PREDICT_BATCH]
-            logits, ids = saved.logits([e.raw for e in part], views), [e.id for e in part]
+            logits, ids = _answers(saved, part, views, file), [e.id for e in part]
             check_answers(logits, saved.task, ids, str(file))
             rows = PredictionRows(ids, logits, saved.task, saved.label_names)
             lines += [rows.row(i).line() for i in range(len(rows))]
             advance(len(part))
     return lines
+
+
+def _answers(
+    saved: SavedModel, examples: Sequence[Example], views: list[str], file: Path
+) -> dict[str, Tensor]:
+    """{view: [B, C]}; DataError that names the first example that cannot be answered."""
+    try:
+        return saved.logits([e.raw for e in examples], views)
+    except REFUSED:
+        for example in examples:
+            try:
+                saved.logits([example.raw], views)
+            except REFUSED as error:
+                raise DataError(f"{file}, example '{example.id}': {first_line(error)}") from error
+        raise

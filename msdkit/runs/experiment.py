@@ -229,7 +229,9 @@ class Experiment:
         if self.teachers is not None:
             model, theirs = self.teachers.first.model, partial(self.teachers.inputs, "train")
             check_widths(self.distiller, "teacher", model, theirs)
-        rehearse(self.distiller, self.train_split, self.accelerator)
+        others = [self.split(name) for name in self.evaluated]
+        others += [held] if (held := self.held_out()) is not None else []
+        rehearse(self.distiller, self.train_split, self.accelerator, others, self.views)
         metric = METRICS.get(self.metric)
         return Trainer(
             self.distiller,
@@ -242,7 +244,7 @@ class Experiment:
             metric=self.metric,
             higher_is_better=traits.higher_is_better(metric),
             accelerator=self.accelerator,
-            held_out=self.held_out(),
+            held_out=held,
             label_names=() if self.task == "regression" else self.label_names,
             about=flat(summary(self.config)),
             on_evaluate=on_evaluate,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from typing import Any, Literal, cast
 
@@ -12,12 +12,14 @@ from torch import nn
 
 from msdkit import traits
 from msdkit.data.inputs import ModelInputs
+from msdkit.data.longest import try_longest
 from msdkit.data.split import Split
 from msdkit.distillation.distiller import Distiller
 from msdkit.errors import ConfigError
 from msdkit.parallel import world
 from msdkit.signatures import context_parameters
 from msdkit.training.processes import tell_engine
+from msdkit.types import View
 
 WIDE = {"pooled", "hidden"}  # features whose last dimension is the model's width
 
@@ -57,15 +59,20 @@ def check_widths(
             )
 
 
-def rehearse(distiller: Distiller, split: Split, accelerator: Any) -> None:
-    """One step forward on two examples of the training data.
+def rehearse(
+    distiller: Distiller,
+    split: Split,
+    accelerator: Any,
+    others: Sequence[Split] = (),
+    views: Sequence[View] = (),
+) -> None:
+    """One step forward on the longest examples of the training data, and the student's answers to
+    the longest of each other split, so that no text turns out too long after training.
 
     Nothing stays of it, neither in running means and memories nor in the random state.
     """
-    device = accelerator.device
     before = deepcopy(distiller.state_dict())  # running means and memories will change
-    batch = split.__getitems__(list(range(min(2, len(split)))))
-    distiller.to(device).train()
+    distiller.to(accelerator.device).train()
     several = world() > 1
     with (
         torch.random.fork_rng(),
@@ -73,7 +80,28 @@ def rehearse(distiller: Distiller, split: Split, accelerator: Any) -> None:
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore")  # the run itself will warn
-        output = distiller(batch.to(device))
+        read = [x for x in (split.inputs, split.teacher_inputs) if x is not None]
+        output = try_longest(
+            lambda rows: distiller(split.__getitems__(rows).to(accelerator.device)),
+            read,
+            split.rows.numpy(),
+        )
+        for other in others:  # after the step, which leaves means to a masking that asks for them
+            answer_longest(distiller.student, other, views, accelerator.device)
     if several:
         tell_engine(accelerator, distiller, output.total)
     distiller.load_state_dict(before, strict=False)  # a part that was just made stays
+
+
+def answer_longest(model: Any, split: Split, views: Sequence[View], device: Any) -> None:
+    """DataError unless the model can answer the longest examples of a split."""
+    training = model.training
+    model.eval()
+
+    def answers(rows: list[int]) -> Any:
+        batch = split.__getitems__(rows).to(device)
+        return model(batch.inputs, list(views))
+
+    with torch.random.fork_rng(), torch.no_grad():
+        try_longest(answers, [split.inputs], split.rows.numpy())
+    model.train(training)

@@ -17,11 +17,13 @@ from msdkit.config.validation import teacher_config, teacher_folder, teacher_lac
 from msdkit.data.inputs import ModelInputs
 from msdkit.data.labels import labels_at
 from msdkit.data.raw import RawSplit
+from msdkit.data.split import Split
 from msdkit.distillation.distiller import Distiller
 from msdkit.errors import ConfigError
 from msdkit.progress import console
 from msdkit.registry import MODELS
 from msdkit.runs.folder import differences, training_of
+from msdkit.runs.rehearsal import answer_longest
 from msdkit.runs.saved_model import SavedModel, load
 from msdkit.teacher_cache.cache import AnswerRows, Answers, DType, cached_answers
 from msdkit.types import MULTIMODAL, Task, View
@@ -129,10 +131,14 @@ class Teachers:
     def _cached(
         self, key: str, split: str, views: Sequence[View], features: Sequence[str] = ()
     ) -> Answers:
-        saved = self.models[key]
+        saved, inputs = self.models[key], self.inputs(split, key)
+
+        def try_longest(lacking: Sequence[View]) -> None:
+            answer_longest(saved.model, Split(inputs), lacking, self.device)
+
         return cached_answers(
             saved.model,
-            self.inputs(split, key),
+            inputs,
             views,
             features,
             nodes=saved.digestible,
@@ -140,6 +146,7 @@ class Teachers:
             batch_size=self.batch_size,
             dtype=self.cache_dtype,
             device=self.device,
+            first=try_longest,
         )
 
 

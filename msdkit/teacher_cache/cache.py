@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -71,18 +71,22 @@ def cached_answers(
     batch_size: int = 256,
     dtype: DType = "fp32",
     device: str | torch.device = "cpu",
+    first: Callable[[Sequence[View]], None] | None = None,
 ) -> Answers:
     """The teacher's answers from the cache under `folder`; views that it lacks are computed.
 
     It holds `logits` and each of `features` for each distinct content of a view; they stay on disk.
     batch_size: how many examples of mean length one call of the teacher reads, at most (on a CPU
-    fewer are faster); dtype: how numbers are kept. ConfigError when the inputs are random.
+    fewer are faster); dtype: how numbers are kept; first: called with the views that are lacking,
+    before anything is computed. ConfigError when the inputs are random.
     """
     _refuse_random(teacher, inputs)
     names = ["logits", *features]
     place = folder / "teacher" / cache_key(teacher, nodes, inputs)
     held = _finished(place, names, dtype)
     if lacking := [view for view in views if view not in held]:
+        if first is not None:
+            first(lacking)
         build = _Build(teacher.to(device).eval(), inputs, lacking, names, dtype, device, batch_size)
         held |= dict.fromkeys(lacking, build.run(place))
     for shards in {held[view] for view in views}:
