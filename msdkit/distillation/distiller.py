@@ -17,6 +17,7 @@ from msdkit.distillation.views import (
     drawn,
     forward_views,
     merge_views,
+    same_draws,
     with_hidden_modalities,
 )
 from msdkit.errors import ConfigError, listing
@@ -39,6 +40,7 @@ class Distiller(nn.Module):
     Works in any training loop; `total` of its output is what to minimise. The teacher is frozen
     and stays outside of `parameters()` and `state_dict()`. Where a batch says by its `content` that
     a view repeats, and hidden modalities are dropped, the view is computed on distinct rows alone.
+    A random masking draws the same for teacher and student.
 
     Args:
         student: a model `(inputs, views, features) -> {view: ModelOutput}`.
@@ -120,8 +122,9 @@ class Distiller(nn.Module):
     def forward(self, batch: Batch, step: int | None = None) -> StepOutput:
         """Batch of B -> StepOutput; `step` counts optimizer updates from 0, None leaves it"""
         self.step = self.step if step is None else step
-        students = self._student_outputs(batch)
-        teachers = self._teacher_outputs(batch) if self.terms else {}
+        with same_draws(self.student, *self._frozen):
+            students = self._student_outputs(batch)
+            teachers = self._teacher_outputs(batch) if self.terms else {}
         logits = {v.name: students[v].logits for v in self.views if v in students}
         task = self._task(logits[MULTIMODAL], batch.labels)
         distill, terms = task.new_zeros(len(batch.ids), len(self.views)), dict[str, Tensor]()

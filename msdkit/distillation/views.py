@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -115,3 +116,18 @@ def drawn(views: Sequence[View], seed: int, step: int) -> View:
     """One of the views, by chance: a function of seed and step, so that all processes agree."""
     generator = torch.Generator().manual_seed((seed * 1_000_003 + step) % 2**63)
     return views[int(torch.randint(len(views), (), generator=generator))]
+
+
+@contextmanager
+def same_draws(*models: nn.Module) -> Iterator[None]:
+    """Inside, the random maskings of these models draw alike; each time anew."""
+    found = [traits.masking(model) for model in models]
+    drawing = [m for m in found if m is not None and not traits.deterministic(m)]
+    seed = int(torch.randint(2**62, ())) if drawing else None
+    for masking in drawing:
+        masking.seed = seed
+    try:
+        yield
+    finally:
+        for masking in drawing:
+            masking.seed = None

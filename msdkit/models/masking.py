@@ -5,8 +5,10 @@ B batch, L tokens or regions of the modality, H hidden width.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable
-from typing import ClassVar
+from functools import partial
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +31,9 @@ class Masking(nn.Module):
     tokens do not exist; observes: gathers statistics of visible ones; needs: what the model must
     provide; batch_coupled: an example's output depends on its batch; hides_alone: it can hide from
     a batch of one example, as modality dropout asks.
+
+    seed: of what a random one draws for each modality, from torch's global generator: a distiller
+    gives teacher and student the same in each step. None goes on with the generator.
     """
 
     deterministic: ClassVar[bool] = True
@@ -37,6 +42,27 @@ class Masking(nn.Module):
     needs: ClassVar[set[str]] = set()
     batch_coupled: ClassVar[bool] = False
     hides_alone: ClassVar[bool] = True
+    seed: int | None = None
+
+    def __call__(self, *given: Any, **named: Any) -> Any:
+        """As `forward`, with the draws of the step."""
+        if self.deterministic:
+            return super().__call__(*given, **named)
+        if torch.compiler.is_compiling():  # a seed is new at each step
+            from msdkit.models.eager import eagerly
+
+            return eagerly(partial(self._drawn, *given, **named))
+        return self._drawn(*given, **named)
+
+    def _drawn(
+        self, embeddings: Tensor, mask: Tensor, modality: str, token: Tensor | None = None
+    ) -> Any:
+        if self.seed is None:
+            return super().__call__(embeddings, mask, modality, token)
+        devices = [embeddings.device] if embeddings.is_cuda else []
+        with torch.random.fork_rng(devices):
+            torch.manual_seed(self.seed + zlib.crc32(modality.encode()))
+            return super().__call__(embeddings, mask, modality, token)
 
     def setup(self, modalities: Iterable[str], width: int) -> None:
         """Called once by the model that owns the masking, with the width H of its embeddings."""
@@ -100,7 +126,9 @@ class MaskToken(Masking):
 class Shuffle(Masking):
     """Another example's embeddings and padding (never one's own): a random cycle over the batch.
 
-    Drawn anew at every call from torch's global generator, so a teacher cache refuses it.
+    Drawn anew at every step, so a teacher cache refuses it. In a step every row has one partner for
+    each modality, the same in all views, in the teacher and in the student. Of several processes
+    each draws within its own batch.
     """
 
     deterministic = False

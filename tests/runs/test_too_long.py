@@ -126,7 +126,7 @@ def test_a_model_that_reads_nothing_breaks_by_its_own_error(tmp_path: Path) -> N
     config = data(tmp_path, "test", 5)
     config["dataset"]["modalities"] = {"text": "text"}
     config["student"] = {"name": "broken", "processors": MODEL["processors"]}
-    with pytest.raises(ValueError, match="^broken$"):
+    with pytest.raises(ValueError, match=r"^broken$"):
         run(toy.configured(tmp_path / "x.yaml", config))
 
 
