@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import warnings
+from copy import deepcopy
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from torch import Tensor
 
 from msdkit import traits
 from msdkit.errors import listing
+from msdkit.testing.independence import check_gradients, check_independence, taken, unchanged
 from msdkit.testing.promises import EXTREME, WIDTH, labels_of, normal, promise
 from msdkit.types import MULTIMODAL, ModelOutput, Task
 
@@ -29,8 +32,10 @@ LAYERED = ("hidden", "attention", "value")  # [B, ..., L, *] of every layer
 def check_loss(loss: Any, *, task: Task = "single_label", num_classes: int = 4) -> None:
     """A distill loss `(student, teacher, labels)` or a task loss `(logits, labels)`.
 
-    It gives [B], for a batch of one too (where it may warn); its gradient reaches the student
-    alone, and no position that is padding; values and gradients are finite at logits and features
+    It gives [B], for a batch of one too (where it may warn), and changes nothing that it is given;
+    an example's value and gradient are its own, whatever the others of the batch are, unless it
+    says `batch_coupled`; its gradient reaches the student alone, and no position that is padding;
+    values and gradients are finite at logits and features
     around ±100 in float32 and bfloat16, and for an example of padding alone; where it says
     `divergence`, its mean is not negative, and zero at the teacher. A loss on features is built
     for `WIDTH` and gets two pairs of layers; one with the scope "views" gets text and image too.
@@ -39,8 +44,10 @@ def check_loss(loss: Any, *, task: Task = "single_label", num_classes: int = 4) 
     promise(task in kinds, loss, f"is not for {task}; its task_kinds: {listing(kinds)}")
     labels = labels_of(task, BATCH, num_classes)
     near, other = (normal(BATCH, num_classes, seed=seed) for seed in range(2))
+    _check_in_place(loss, _given(loss, near, other, labels))
     values, gradient = _evaluate(loss, near, other, labels)
     promise(gradient > 0, loss, "sends no gradient to the student")
+    _check_independence(loss, _given(loss, near, other, labels))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         _evaluate(loss, near[:1], other[:1], labels[:1])
@@ -54,6 +61,35 @@ def check_loss(loss: Any, *, task: Task = "single_label", num_classes: int = 4) 
         promise(mean >= -1e-6, loss, f"says `divergence`, but has a mean of {mean:.3g} < 0")
         zero = _evaluate(loss, near, near, labels, same=True)[0].abs().max()
         promise(zero < 1e-5, loss, f"says `divergence`, but is {zero:.3g} at the teacher, not 0")
+
+
+def _given(
+    loss: Any, student: Tensor, teacher: Tensor, labels: Tensor, seed: int = 0
+) -> dict[str, Any]:
+    mine, theirs = _outputs(loss, student, seed, 0), _outputs(loss, teacher, seed + 1, 0)
+    return {"student": mine, "teacher": theirs, "labels": labels}
+
+
+def _check_in_place(loss: Any, given: dict[str, Any]) -> None:
+    """Of tensors that need no gradient, which autograd would not let a loss change."""
+    free = taken(given, list(range(BATCH)))
+    with torch.no_grad(), unchanged(loss, free):
+        _value(loss, free)
+
+
+def _check_independence(loss: Any, given: dict[str, Any]) -> None:
+    """Other examples have other answers, features and labels."""
+    shape = given["student"][MULTIMODAL].logits.shape
+    mine, theirs = (normal(*shape, seed=seed) for seed in (20, 21))
+    others = _given(loss, mine, theirs, given["labels"].roll(1, 0), seed=20)
+    check_independence(loss, partial(_value, loss), given, others)
+    values = _value(loss, given)
+    check_gradients(loss, values, _leaves(given["student"]))
+
+
+def _value(loss: Any, given: dict[str, Any]) -> Tensor:
+    """[B], by a copy: memories and running means go on at each call"""
+    return _call(deepcopy(loss), given["student"], given["teacher"], given["labels"])
 
 
 def _evaluate(

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from msdkit import traits
 from msdkit.errors import listing
+from msdkit.testing.independence import check_independence, unchanged
 from msdkit.testing.promises import answer, normal, promise
 from msdkit.types import Modality, ModelOutput, Padded, View, known_views
 
@@ -165,13 +166,15 @@ def _close(a: Tensor, b: Tensor) -> bool:
 @torch.no_grad()
 def check_masking(masking: Any, width: int = 8) -> None:
     """A fresh masking: None exactly if it does not read, else ([B, L, H], [B, L]); what it puts in
-    place of a modality tells nothing of it, unless it draws from other examples."""
+    place of a modality tells nothing of it, unless it draws from other examples, nor, unless it
+    says `batch_coupled`, of them; equal seeds of a step draw alike."""
     mask = torch.arange(5) < torch.tensor([[5], [3], [2]])
     embeddings, token = normal(BATCH, 5, width), normal(width, seed=1)
     answer(traits.setup(masking), ["text"], width)
     if masking.observes:
         masking.observe(embeddings, mask, "text", True)
-    results = [masking(x, mask, "text", token) for x in (embeddings, -embeddings)]
+    with unchanged(masking, {"embeddings": embeddings, "mask": mask, "token": token}):
+        results = [masking(x, mask, "text", token) for x in (embeddings, -embeddings)]
     nothing = results[0] is None
     promise(nothing != masking.reads, masking, f"says reads = {masking.reads}, gave {results[0]}")
     if nothing:
@@ -185,3 +188,25 @@ def check_masking(masking: Any, width: int = 8) -> None:
     if masking.deterministic:
         equal = torch.equal(results[0][0], results[1][0])
         promise(equal, masking, "lets hidden embeddings show through")
+    else:
+        _check_seed(masking, embeddings, mask, token)
+    given, others = ({"x": x, "mask": m} for x, m in ((embeddings, mask), (-embeddings, ~mask)))
+
+    def shown(batch: Mapping[str, Tensor]) -> Tensor:
+        return torch.cat(
+            [x.flatten(1) for x in masking(batch["x"], batch["mask"], "text", token)], 1
+        )
+
+    check_independence(masking, shown, given, others)
+
+
+def _check_seed(masking: Any, embeddings: Tensor, mask: Tensor, token: Tensor) -> None:
+    """A distiller sets the seed of a step in the teacher's masking and in the student's."""
+    results = []
+    for noise in range(2):
+        masking.seed = 3
+        torch.rand(noise)  # what dropout draws in between
+        results.append(masking(embeddings, mask, "text", token))
+    masking.seed = None
+    alike = all(map(torch.equal, *results))
+    promise(alike, masking, "draws otherwise for an equal seed; draw from torch's generator")

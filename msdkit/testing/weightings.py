@@ -10,6 +10,7 @@ from torch import Tensor
 
 from msdkit import traits
 from msdkit.errors import ConfigError, listing
+from msdkit.testing.independence import check_independence, taken, unchanged
 from msdkit.testing.promises import EXTREME, answer, labels_of, normal, promise
 from msdkit.types import TASKS, Task, View, WeightingInput, default_views, known_views
 
@@ -25,10 +26,11 @@ def check_weighting(
     """Weights over the default views of these modalities and, unless it refuses by ConfigError,
     of these and one more.
 
-    They are [B, V], at least 0, detached, and finite at logits of ±100; the teacher views that it
-    asks for exist; `fit` is called over a small training set that the batches come from. `task` is
-    one of its `task_kinds` (all, where it names none); one that learns has a whole `interval`;
-    its `candidates` are parameters of its class.
+    They are [B, V], at least 0, detached, and finite at logits of ±100; an example's own, whatever
+    the others of the batch are, unless it says `batch_coupled`; what it is given stays as it was;
+    the teacher views that it asks for exist; `fit` is called over a small training set that the
+    batches come from. `task` is one of its `task_kinds` (all, where it names none); one that learns
+    has a whole `interval`; its `candidates` are parameters of its class.
     """
     kinds = traits.task_kinds(weighting)
     unknown = set(kinds) - set(TASKS)
@@ -68,12 +70,21 @@ def _check(weighting: Any, task: Task, modalities: tuple[str, ...]) -> None:
     far = {name: EXTREME * x.sign() for name, x in plain.items()}
     labels, ids = labels_of(task, TRAIN, CLASSES), [f"id{i}" for i in range(TRAIN)]
     for logits in (plain, far, {name: x.bfloat16() for name, x in far.items()}):
-        answer(traits.fit(weighting), logits, labels, ids)
+        with unchanged(weighting, {"logits": logits, "labels": labels}):
+            answer(traits.fit(weighting), logits, labels, ids)
+        whole = _input(logits, labels, ids, views, task)
         for rows in ([4, 0, 2], [1]):
-            chosen = {name: x[rows] for name, x in logits.items()}
-            batch_ids = [ids[i] for i in rows]
-            given = _input(chosen, labels[rows], batch_ids, views, task)
-            _check_weights(weighting, weighting(given), [len(rows), len(views)])
+            given = taken(whole, rows)
+            with unchanged(weighting, given):
+                weights = weighting(given)
+            _check_weights(weighting, weights, [len(rows), len(views)])
+        _check_independence(weighting, whole)
+
+
+def _check_independence(weighting: Any, whole: WeightingInput) -> None:
+    """Other examples are others of the training set, with other answers of the student."""
+    given, others = taken(whole, [4, 0, 2]), taken(whole, [1, 3, 5])
+    check_independence(weighting, lambda batch: deepcopy(weighting)(batch), given, others)
 
 
 def _input(

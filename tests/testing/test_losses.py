@@ -6,6 +6,8 @@ import warnings
 from typing import Any
 
 import pytest
+import torch
+import torch.nn.functional as F
 from torch import nn
 
 from msdkit.testing.losses import check_loss
@@ -46,6 +48,111 @@ BROKEN_LOSSES = [
 def test_broken_losses(loss, message):
     with pytest.raises(AssertionError, match=message):
         check_loss(loss)
+
+
+def gap(s: Any, t: Any) -> Any:
+    return (s - t.detach()).pow(2).mean(1)
+
+
+def halved(s: Any, t: Any) -> Any:
+    return gap(s, t.div_(2))
+
+
+def noisy(s: Any, t: Any) -> Any:
+    return gap(s, t) + torch.rand(len(s)) * s.mean().detach()
+
+
+def zeros(s: Any, t: Any) -> Any:
+    return gap(s, t).mean().expand(len(s)) * 0 + gap(s, t)
+
+
+OTHERS, PLACE = "lets other examples change", "another value at another place"
+ALONE, GRADIENT = "another value alone", "sends an example's gradient to other examples"
+COUPLED = [
+    (lambda s, t: gap(s, t).mean().expand(len(s)), OTHERS),
+    (lambda s, t: gap(s, t).sum().repeat(len(s)) / len(s), OTHERS),
+    (lambda s, t: gap(s, t) - gap(s, t).mean().detach(), OTHERS),
+    (lambda s, t: (s - s.mean(0)).pow(2).mean(1), OTHERS),
+    (lambda s, t: gap(s, t) * (gap(s, t) / (1 + gap(s, t).sum())).detach(), OTHERS),
+    (lambda s, t: gap(s, t).cumsum(0), OTHERS),
+    (lambda s, t: gap(s.roll(1, 0), t), OTHERS),
+    (lambda s, t: gap(s, t.detach()[:1]), OTHERS),
+    (noisy, OTHERS),
+    (lambda s, t: gap(s, t) * torch.arange(1, len(s) + 1), PLACE),
+    (lambda s, t: gap(s, t) / len(s), ALONE),
+    (lambda s, t: gap(s, t) * (len(s) > 1), ALONE),
+    (lambda s, t: gap(s, t) + s.mean() - s.mean().detach(), GRADIENT),
+    (halved, "changes what it is given, in place"),
+]
+
+
+@pytest.mark.parametrize(("formula", "message"), COUPLED)
+def test_a_disguised_reduction_is_found(formula: Any, message: str) -> None:
+    with pytest.raises(AssertionError, match=message):
+        check_loss(Distill(formula))
+
+
+@pytest.mark.parametrize("formula", [f for f, message in COUPLED if "in place" not in message])
+def test_what_says_batch_coupled_may_look_at_its_batch(formula: Any) -> None:
+    check_loss(Distill(formula, batch_coupled=True))
+
+
+def test_drawing_at_random_is_no_coupling() -> None:
+    check_loss(Distill(lambda s, t: gap(s, t) * torch.rand(len(s))))
+    check_loss(Distill(zeros))
+
+
+def test_the_labels_of_others_and_a_task_loss() -> None:
+    def by_frequency(logits: Any, labels: Any) -> Any:
+        alike = (labels[:, None] == labels).sum(1)
+        return F.cross_entropy(logits, labels, reduction="none") / alike
+
+    class Task(nn.Module):
+        def __init__(self, formula: Any) -> None:
+            super().__init__()
+            self.formula = formula
+
+        def forward(self, logits: Any, labels: Any) -> Any:
+            return self.formula(logits, labels)
+
+    check_loss(Task(lambda x, y: F.cross_entropy(x, y, reduction="none")))
+    with pytest.raises(AssertionError, match=OTHERS):
+        check_loss(Task(lambda x, y: F.cross_entropy(x, y).expand(len(x))))
+    with pytest.raises(AssertionError, match=OTHERS):
+        check_loss(Task(by_frequency), num_classes=2)
+    with pytest.raises(AssertionError, match="changes what it is given"):
+        check_loss(Task(lambda x, y: F.cross_entropy(x, y.fill_(0), reduction="none")))
+
+
+def test_features_and_memories_of_others() -> None:
+    class Relations(Distill):
+        needs = ("pooled",)
+
+        def forward(self, student: ModelOutput, teacher: ModelOutput, labels: Any) -> Any:
+            mine, theirs = student.features["pooled"], teacher.features["pooled"].detach()
+            return (mine @ mine.T - theirs @ theirs.T).pow(2).mean(1)
+
+    class Running(Distill):
+        """A mean that its own batch moves before it is used."""
+
+        scale = 1.0
+
+        def forward(self, student: ModelOutput, teacher: ModelOutput, labels: Any) -> Any:
+            values = gap(student.logits, teacher.logits)
+            self.scale = 0.9 * self.scale + 0.1 * float(values.detach().mean())
+            return values / self.scale
+
+    class Before(Running):
+        """The same, used first: the batches before this one are no part of it."""
+
+        def forward(self, student: ModelOutput, teacher: ModelOutput, labels: Any) -> Any:
+            scale = self.scale
+            return super().forward(student, teacher, labels) * self.scale / scale
+
+    for loss in (Relations(None), Running(None)):
+        with pytest.raises(AssertionError, match=OTHERS):
+            check_loss(loss)
+    check_loss(Before(None))
 
 
 class OnFeatures(Distill):

@@ -123,7 +123,28 @@ def test_broken_maskings():
         def forward(self, embeddings: Any, mask: Any, *rest: Any) -> Any:
             return embeddings[:, :1] * 0, mask
 
+    class Mixed(Zero):
+        """The mean of the other examples; of its own nothing shows."""
+
+        def forward(self, embeddings: Any, mask: Any, *rest: Any) -> Any:
+            return (mask.float().mean() + 0 * embeddings), mask
+
+    class Changing(Zero):
+        def forward(self, embeddings: Any, mask: Any, *rest: Any) -> Any:
+            return embeddings.zero_(), mask
+
+    class Own(Zero):
+        """It draws from a generator of its own, so not the same in teacher and student."""
+
+        deterministic, generator = False, torch.Generator()
+
+        def forward(self, embeddings: Any, mask: Any, *rest: Any) -> Any:
+            return torch.randn(embeddings.shape, generator=self.generator), mask
+
     for masking, message in (
+        (Mixed(), "lets other examples change"),
+        (Changing(), "changes what it is given, in place"),
+        (Own(), "draws otherwise for an equal seed"),
         (Nothing(), "says reads = True, gave None"),
         (Same(), "lets hidden embeddings show through"),
         (Short(), r"must give \[B, L, H\]"),
