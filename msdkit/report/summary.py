@@ -28,6 +28,7 @@ def facts(subject: Subject) -> dict[str, str]:
         f"{subject.split} split, {classes:,} {named}, modalities {', '.join(subject.modalities)}",
         "Labels": "; ".join(_each(subject, lambda run: [run.results.scoring])),
         "Teacher": "; ".join(_each(subject, lambda run: run.results.teachers)),
+        "Teacher at chance": "; ".join(_each(subject, _at_chance)),
         "Student": "; ".join(_each(subject, lambda run: [described(_config(run)["student"])])),
         "Training": "; ".join(_each(subject, lambda run: [_length(run)])),
         "Seeds": ", ".join(map(str, sorted({r.seed for m in subject.methods for r in m.runs}))),
@@ -62,6 +63,15 @@ def _each(subject: Subject, told: Callable[[Run], Iterable[str]]) -> list[str]:
     """What the runs say, each once."""
     runs = [run for method in subject.methods for run in method.runs]
     return list(dict.fromkeys(text for run in runs for text in told(run)))
+
+
+def _at_chance(run: Run) -> list[str]:
+    """The views where the teacher is no better than a constant answer."""
+    found = run.results.evaluated.teacher_at_chance
+    name = run.results.metric
+    return [
+        f"view {v}: its {name} is no better than a constant's {x:.3f}" for v, x in found.items()
+    ]
 
 
 def _config(run: Run) -> Config:

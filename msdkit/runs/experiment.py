@@ -17,6 +17,7 @@ from msdkit.data.inputs import ModelInputs
 from msdkit.data.raw import RawSplit
 from msdkit.data.split import Split, carve
 from msdkit.distillation.distiller import Distiller
+from msdkit.evaluation.chance import chance_lines
 from msdkit.evaluation.scores import (
     Scores,
     check_answers,
@@ -28,6 +29,7 @@ from msdkit.evaluation.scores import (
 from msdkit.functional import without_classes
 from msdkit.io.cache import cache_dir
 from msdkit.parallel import from_main
+from msdkit.progress import console
 from msdkit.registry import DATASETS, METRICS, WEIGHTINGS
 from msdkit.runs.folder import flat, summary
 from msdkit.runs.new_distiller import new_distiller
@@ -221,6 +223,9 @@ class Experiment:
             if self.teachers is not None and self.compares_with_teacher:
                 answers = self.teacher_logits(name, self.views)
                 check_answers(answers, self.task, self.raw(name).ids, f"{name}, from the teacher,")
+                lines = chance_lines(answers, self.raw(name), self.metrics, self.metric)
+                for line in lines if name == "val" and not self.tiny else ():
+                    console().print(f"warning: {line}")
 
     def trainer(self, on_evaluate: OnEvaluate | None = None) -> Trainer:
         """The training loop over this experiment."""

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from msdkit import traits
 from msdkit.builtin import DEFAULT_PROCESSORS
@@ -18,7 +21,10 @@ from msdkit.models.weights import load_weights
 from msdkit.progress import console
 from msdkit.registry import MASKINGS, MODELS, PROCESSORS
 from msdkit.runs.saved_model import SavedModel
+from msdkit.training.seeding import rng_state, seed_everything, set_rng_state
 from msdkit.types import Modality
+
+OTHER_SEED, EXAMPLES = 2**31 - 1, 4  # what tells whether a new model's answers are random
 
 
 def new_model(
@@ -168,3 +174,23 @@ def chosen_layers(chosen: str | list[int], student: Any, teacher: Any) -> list[i
     if chosen == "first" or mine == 1:
         return list(range(mine))
     return [round(i * (theirs - 1) / (mine - 1)) for i in range(mine)]
+
+
+def drawn(saved: SavedModel, train: RawSplit) -> bool:
+    """Whether the answers of a new model depend on the seed.
+
+    Where its constructor loads all of its weights, by whatever code, they do not.
+    """
+    before = rng_state()
+    seed_everything(OTHER_SEED)
+    again = MODELS.build(
+        saved.node,
+        modalities=saved.modalities,
+        num_classes=len(saved.label_names),
+        masking=MASKINGS.build(saved.masking),
+    )
+    set_rng_state(before)
+    count = min(EXAMPLES, len(train))
+    examples = [{m: train.raw(i, m) for m in train.modalities} for i in range(count)]
+    mine, theirs = (replace(saved, model=m).logits(examples) for m in (saved.model, again))
+    return not all(torch.allclose(mine[view], theirs[view]) for view in mine)

@@ -112,7 +112,7 @@ class SavedModel:
         """B raw examples -> {view: [B, C]}, the least for classes that are never an answer."""
         parsed = [View.parse(v, self.processors) for v in views]
         self.model.eval()
-        device = next(self.model.parameters()).device
+        device = next((x.device for x in self.model.parameters()), "cpu")
         with torch.inference_mode():
             inputs = {m: s.to(device) for m, s in self.inputs(examples, parsed).items()}
             outputs = self.model(inputs, parsed)

@@ -23,6 +23,7 @@ from msdkit.errors import ConfigError
 from msdkit.progress import console
 from msdkit.registry import MODELS
 from msdkit.runs.folder import differences, training_of
+from msdkit.runs.new_model import drawn
 from msdkit.runs.rehearsal import answer_longest
 from msdkit.runs.saved_model import SavedModel, load
 from msdkit.teacher_cache.cache import AnswerRows, Answers, DType, cached_answers
@@ -167,10 +168,13 @@ def gather(
     models = {}
     for role, (key, one) in enumerate(members(node).items(), 1):
         saved = new(one, role) if "name" in one else _trained(one, config.masking, tiny)
-        if "name" in one and not (one.get("init") or {}).get("folder"):
-            console().print("warning: the teacher is new, so its answers are random; see `init`")
         where = f"teacher.{key}" if key else "teacher"
         check_teacher(where, saved, names, train.label_names, train.task)
+        if "name" in one and not (one.get("init") or {}).get("folder") and drawn(saved, train):
+            console().print(
+                f"warning: {where} is new, at least in part, so its answers are random: with "
+                "another seed it gives others; see `init`"
+            )
         saved.model.eval().requires_grad_(False).to(device)
         models[key] = saved
     combine = MODELS.build(node) if combines(node) else None
