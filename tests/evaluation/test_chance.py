@@ -74,7 +74,8 @@ def test_a_line_for_each_view() -> None:
     views = {"multimodal": right, "text": right.roll(1, 0), "image": torch.zeros(5, 3)}
     # rolled, the answers are b b a b c, of which the first is right; zeros answer a
     assert list(chance_lines(views, raw, ["accuracy"], "accuracy")) == [
-        f"on val the teacher's accuracy for view '{view}' is 0.200, no better than a constant's 0.600"
+        f"on val the teacher's accuracy for view '{view}' is 0.200, "
+        "no better than a constant's 0.600"
         for view in ("text", "image")
     ]
 
