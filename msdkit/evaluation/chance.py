@@ -26,28 +26,28 @@ def chance_lines(
     teach; none without labels."""
     if raw.labels is None:
         return
-    scores = score(answers, raw.labels, [_node(metrics, metric)], raw.task)
-    for view, constant in at_chance(scores, raw, metrics, metric).items():
+    node, count = _node(metrics, metric), len(raw.label_names)
+    scores = score(answers, raw.labels, [node], raw.task)
+    for view, constant in at_chance(scores, raw.labels, count, node, raw.task).items():
         found = f"on {raw.split} the teacher's {metric} for view '{view}' is "
         yield f"{found}{scores[view][metric]:.3f}, no better than a constant's {constant:.3f}"
 
 
 def at_chance(
-    scores: Scores, raw: RawSplit, metrics: Sequence[Any], metric: str
+    scores: Scores, labels: Labels, num_classes: int, node: Any, task: Task
 ) -> dict[str, float]:
-    """{view: the constant's score} of the views whose `metric` is not better than that of the best
+    """{view: the constant's score} of the views whose metric is not better than that of the best
     constant answer: for single labels the most frequent class, for AUROC 0.5, for numbers the mean.
 
-    Nothing is said of classes by metrics where less is better, such as the calibration error: by
-    these a constant may be perfect.
+    node: the metric's name or node. Nothing is said of classes by metrics where less is better,
+    such as the calibration error: by these a constant may be perfect.
     """
-    labels, task = raw.labels, raw.task
-    assert labels is not None
+    metric = metric_name(node)
     better = traits.higher_is_better(METRICS.get(metric))
     if not better and task != "regression":
         return {}
-    node, found = _node(metrics, metric), []
-    for answer in _constants(labels, len(raw.label_names), task):
+    found = []
+    for answer in _constants(labels, num_classes, task):
         same = {"": answer.expand(len(labels), -1)}
         found.append(score(same, labels, [node], task)[""][metric])
     best = max(found) if better else min(found)

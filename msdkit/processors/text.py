@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -16,9 +15,10 @@ from msdkit.errors import ConfigError, DataError, first_line
 from msdkit.hub.packages import ASSETS, asset
 from msdkit.hub.paths import local
 from msdkit.processors.base import Processor
+from msdkit.processors.encoders import encoder_config, frozen_encoder
 from msdkit.processors.positions import most_positions, stated_positions
 from msdkit.processors.tokens import load_tokenizer, text_of, tokenizer_file, vocabulary
-from msdkit.processors.vocabulary import learned
+from msdkit.processors.vocabulary import broken, learned
 from msdkit.progress import console
 from msdkit.registry import PROCESSORS
 from msdkit.types import Modality, PositiveInt
@@ -75,8 +75,9 @@ class Words(_TokenIds):
     Sennrich et al. (2016), arXiv 1508.07909. Id 0 is an unknown character; the same texts always
     give the same ids.
     vocab_size: at most so many tokens, single characters and the unknown one among them; where
-    there are more characters, the rarest are unknown. Words of more than 100 characters are read
-    in parts of as many. max_length: tokens kept. lowercase: drops accents, too.
+    there are more characters, the rarest are unknown (but 16 tokens are kept in any case). Words of
+    more than 100 characters are read as several words of as many.
+    max_length: tokens kept. lowercase: drops accents, too.
     """
 
     def __init__(
@@ -98,8 +99,15 @@ class Words(_TokenIds):
             raise DataError("the words processor has no vocabulary before fit")
         return Backend.from_str(self._json)
 
+    def key(self, raw: Any) -> str:
+        """The text as it is read, its longest words broken."""
+        return broken(text_of(raw))
+
+    def batch(self, raws: Sequence[str]) -> list[np.ndarray]:
+        return super().batch([self.key(raw) for raw in raws])
+
     def fit(self, raws: Iterable[str]) -> None:
-        backend = learned(map(text_of, raws), self.vocab_size, self.lowercase)
+        backend = learned(map(self.key, raws), self.vocab_size, self.lowercase)
         backend.enable_truncation(self.max_length)
         self.load_state({"tokenizer": backend.to_str()})
 
@@ -142,18 +150,7 @@ class TextEncoder(Processor):
 
     @cached_property
     def _config(self) -> Any:
-        from transformers import MODEL_MAPPING, AutoConfig
-
-        if not (self.folder / "config.json").is_file():
-            raise DataError(
-                f"text encoder '{self.model}': expected an asset ({', '.join(ASSETS)}) or a folder "
-                "with a config.json"
-            )
-        config = AutoConfig.from_pretrained(self.folder, local_files_only=True)
-        text = not config.is_encoder_decoder and hasattr(config, "hidden_size")
-        if not text or type(config) not in MODEL_MAPPING:  # SigLIP's text half has no place there
-            raise DataError(f"{self.folder} holds no text encoder but a '{config.model_type}'")
-        return config
+        return encoder_config(self.model, self.folder)
 
     @property
     def modality(self) -> Modality:
@@ -162,20 +159,7 @@ class TextEncoder(Processor):
     @cached_property
     def encoder(self) -> torch.nn.Module:
         """The frozen encoder, loaded when first used."""
-        from transformers import AutoModel
-
-        self._require_safetensors()
-        # the eager attention is as fast on short texts, and PyTorch counts all of its FLOPs
-        with _quiet():
-            model = AutoModel.from_pretrained(
-                self.folder,
-                config=self._config,
-                local_files_only=True,
-                use_safetensors=True,
-                attn_implementation="eager",
-                dtype=torch.float32,
-            )
-        return model.eval().requires_grad_(False)
+        return frozen_encoder(self.folder, self._config)
 
     @cached_property
     def tokenizer(self) -> Any:
@@ -246,30 +230,6 @@ class TextEncoder(Processor):
                 f"tokens, special ones counted: {first_line(error)}"
             ) from error
         return [row[: len(e.ids)][_kept(e)] for row, e in zip(states, encodings, strict=True)]
-
-    def _require_safetensors(self) -> None:
-        found = sorted(path.name for path in self.folder.iterdir())
-        if not any(name.endswith(".safetensors") for name in found):
-            pickled = next((n for n in found if n.endswith((".bin", ".pt", ".pth"))), None)
-            advice = f"{pickled} is a pickle, which can run code when it is read; convert it once: "
-            advice += "AutoModel.from_pretrained(FOLDER).save_pretrained(FOLDER)"
-            raise DataError(
-                f"text encoder {self.folder}: {advice if pickled else 'no model.safetensors'}"
-            )
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without transformers' own bar, which would flash by between ours."""
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
 
 
 def _kept(encoding: Any) -> np.ndarray:

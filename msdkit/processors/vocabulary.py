@@ -2,52 +2,58 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 UNKNOWN = "[UNK]"
-LONGEST = 100  # characters: longer words are read in parts of as many; BERT gives such words up
+FEWEST = 16  # tokens that are kept of characters, however few are asked for
+LONGEST = 100  # characters of a word: BERT gives longer ones up
+LONG = re.compile(rf"\S{{{LONGEST + 1}}}")
 
 
 def learned(texts: Iterable[str], size: int, lowercase: bool) -> Any:
     """A trained `tokenizers.Tokenizer` of at most `size` tokens, the unknown one counted.
 
-    Where the texts have more characters than that, the frequent ones are kept. The same texts give
-    the same tokens, in the same order. Time grows with the length of the texts alone.
+    Where the texts have more characters than that (and than 16), the frequent ones are kept. The
+    same texts give the same tokens, in the same order.
     """
-    from tokenizers import Tokenizer, models, normalizers, trainers
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
     backend = Tokenizer(models.BPE(unk_token=UNKNOWN, fuse_unk=True))
     backend.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
-    backend.pre_tokenizer = _words()
+    # The mark of a word's beginning is a character: marking pieces by a prefix or suffix, as
+    # WordPiece does, makes the library's training depend on the order of its hash maps.
+    words = [pre_tokenizers.BertPreTokenizer(), pre_tokenizers.Metaspace()]
+    backend.pre_tokenizer = pre_tokenizers.Sequence(words)
     trainer = trainers.BpeTrainer(
         vocab_size=size, min_frequency=2, special_tokens=[UNKNOWN], show_progress=False
     )
     counts: Counter[str] = Counter()
     backend.train_from_iterator(_counted(texts, counts), trainer)
-    if backend.get_vocab_size() > size:  # the library bounds merges, never characters
-        backend.model = models.BPE(_frequent(backend, counts, size), [], unk_token=UNKNOWN)
+    most = max(size, FEWEST)
+    if backend.get_vocab_size() > most:  # the library bounds merges, never characters
+        backend.model = models.BPE(_frequent(backend, counts, most), [], unk_token=UNKNOWN)
         backend.model.fuse_unk = True
     return backend
 
 
-def _words() -> Any:
-    """text -> words, each marked at its beginning, none longer than `LONGEST`.
+def broken(text: str) -> str:
+    """The text with each word of more than `LONGEST` characters broken into words of as many.
 
-    The mark is a character: marking pieces by a prefix or suffix, as WordPiece does, makes the
-    library's training depend on the order of its hash maps. A word without end would cost the
-    square of its length.
+    Learning and reading a word cost the square of its length.
     """
+    if not LONG.search(text):
+        return text
     from tokenizers import pre_tokenizers
 
-    return pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.BertPreTokenizer(),
-            pre_tokenizers.Metaspace(),
-            pre_tokenizers.FixedLength(LONGEST),
-        ]
-    )
+    parts, at = [], 0
+    for _, (start, end) in pre_tokenizers.BertPreTokenizer().pre_tokenize_str(text):
+        for cut in range(start + LONGEST, end, LONGEST):
+            parts.append(text[at:cut])
+            at = cut
+    return " ".join([*parts, text[at:]])
 
 
 def _counted(texts: Iterable[str], counts: Counter[str]) -> Iterator[str]:
@@ -64,4 +70,4 @@ def _frequent(backend: Any, counts: Counter[str], size: int) -> dict[str, int]:
             found[form] += count
     marks = sorted(known - found.keys())  # of a word's beginning
     kept = sorted(known & found.keys(), key=lambda c: (-found[c], c))
-    return {token: i for i, token in enumerate([UNKNOWN, *marks, *kept][: max(size, 1)])}
+    return {token: i for i, token in enumerate([UNKNOWN, *marks, *kept][:size])}

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from msdkit.evaluation.chance import at_chance
+from msdkit.evaluation.scores import metric_name
 from msdkit.report.charts import Style, Styles
 from msdkit.report.overview import differences, verdict
 from msdkit.report.subject import TEACHER, Method, Run, Subject
@@ -28,7 +30,7 @@ def facts(subject: Subject) -> dict[str, str]:
         f"{subject.split} split, {classes:,} {named}, modalities {', '.join(subject.modalities)}",
         "Labels": "; ".join(_each(subject, lambda run: [run.results.scoring])),
         "Teacher": "; ".join(_each(subject, lambda run: run.results.teachers)),
-        "Teacher at chance": "; ".join(_each(subject, _at_chance)),
+        "Teacher at chance": _at_chance(subject),
         "Student": "; ".join(_each(subject, lambda run: [described(_config(run)["student"])])),
         "Training": "; ".join(_each(subject, lambda run: [_length(run)])),
         "Seeds": ", ".join(map(str, sorted({r.seed for m in subject.methods for r in m.runs}))),
@@ -65,13 +67,17 @@ def _each(subject: Subject, told: Callable[[Run], Iterable[str]]) -> list[str]:
     return list(dict.fromkeys(text for run in runs for text in told(run)))
 
 
-def _at_chance(run: Run) -> list[str]:
+def _at_chance(subject: Subject) -> str:
     """The views where the teacher is no better than a constant answer."""
-    found = run.results.evaluated.teacher_at_chance
-    name = run.results.metric
-    return [
-        f"view {v}: its {name} is no better than a constant's {x:.3f}" for v, x in found.items()
-    ]
+    runs = [run.results for method in subject.methods for run in method.runs]
+    taught = next((results for results in runs if results.evaluated.teacher), None)
+    if taught is None or subject.labels is None:
+        return ""
+    node = next((n for n in taught.metrics if metric_name(n) == taught.metric), taught.metric)
+    scores, count = taught.evaluated.teacher or {}, len(subject.label_names)
+    found = at_chance(scores, subject.labels, count, node, subject.task)
+    what = f"{taught.metric} no better than a constant's"
+    return "; ".join(f"view {view}, {what} {constant:.3f}" for view, constant in found.items())
 
 
 def _config(run: Run) -> Config:

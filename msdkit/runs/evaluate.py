@@ -16,7 +16,6 @@ from torch import Tensor
 from msdkit import parallel, traits
 from msdkit.data.raw import RawSplit
 from msdkit.errors import ConfigError, DataError, first_line, listing
-from msdkit.evaluation.chance import at_chance
 from msdkit.evaluation.cost import FLOP_EXAMPLES, SPEED_EXAMPLES, cost, together
 from msdkit.evaluation.scores import Scores, agreement, check_answers, score, slice_scores
 from msdkit.io.files import sweep, write_text
@@ -100,12 +99,7 @@ def _beside_teacher(
     if experiment.compares_with_teacher:
         theirs = experiment.teacher_logits(split, experiment.views)
         models["teacher"] = theirs
-        if raw.labels is not None:
-            results.teacher = score(theirs, raw.labels, metrics, task)
-            found = at_chance(results.teacher, raw, metrics, experiment.metric)
-            results.teacher_at_chance = found
-        else:
-            results.teacher = {}
+        results.teacher = {} if raw.labels is None else score(theirs, raw.labels, metrics, task)
         results.agreement = {v: agreement(logits[v], theirs[v], task) for v in experiment.views}
     results.slices = {n: Slice(**s) for n, s in slice_scores(raw, models, metrics, task).items()}
     return results

@@ -36,14 +36,12 @@ class Slice(msgspec.Struct, kw_only=True, omit_defaults=True):
 class SplitResults(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Scores on one split; without labels there are none.
 
-    teacher: None where none has fixed answers; agreement: {view: how often the student agrees};
-    teacher_at_chance: {view: a constant's score} of the views where the teacher's is no better.
+    teacher: None where none has fixed answers; agreement: {view: how often the student agrees}.
     """
 
     student: Scores
     teacher: Scores | None = None
     agreement: dict[str, float] = {}
-    teacher_at_chance: dict[str, float] = {}
     slices: dict[str, Slice] = {}
 
 

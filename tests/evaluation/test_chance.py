@@ -25,7 +25,9 @@ def split(labels: list[Any], task: Task, names: tuple[str, ...] = ("a", "b", "c"
 
 def chance(raw: RawSplit, metric: Any, **scores: float) -> dict[str, float]:
     name = metric if isinstance(metric, str) else metric["name"]
-    return at_chance({v: {name: x} for v, x in scores.items()}, raw, [metric], name)
+    assert raw.labels is not None
+    found = {view: {name: value} for view, value in scores.items()}
+    return at_chance(found, raw.labels, len(raw.label_names), metric, raw.task)
 
 
 # 3 of 5 are "b"

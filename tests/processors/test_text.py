@@ -114,13 +114,21 @@ def test_words_have_as_many_tokens_as_asked_for():
     """Chinese has more characters than that; what is left are the frequent ones, equally frequent
     ones in the order of Unicode."""
     texts = ["".join(CHINESE), *["\u4e05\u4e03 a \u4e05"] * 3, "\u00c9 \u00e9 e"]
-    for size in (1, 2, 6, 100, 3004):
+    for size in (16, 17, 100, 3004):
         assert fitted_to(texts, vocab_size=size).modality == Modality("tokens", size)
-    # [UNK], the mark of a word's beginning, then 7, 4, 4 and 3 times
-    vocabulary = fitted_to(texts, vocab_size=6).tokenizer.get_vocab()
-    assert sorted(vocabulary, key=vocabulary.get) == ["[UNK]", "▁", "\u4e05", "\u4e03", "a", "e"]
-    assert fitted_to(texts, vocab_size=6)("\u4e05 b e").tolist() == [1, 2, 1, 0, 1, 5]
-    assert fitted_to(texts, vocab_size=6)("\u4e05\u4e00").tolist() == [1, 2, 1, 0]
+    # [UNK], the mark of a word's beginning, then 7, 4, 3 and 3 times, then once
+    kept = ["[UNK]", "▁", "\u4e05", "\u4e03", "a", "e", *CHINESE[:3], CHINESE[4], *CHINESE[6:12]]
+    words = fitted_to(texts, vocab_size=16)
+    vocabulary = words.tokenizer.get_vocab()
+    assert sorted(vocabulary, key=vocabulary.get) == kept
+    assert words("\u4e05 b e").tolist() == [1, 2, 1, 0, 1, 5]
+    assert words("\u4e05\u4eff").tolist() == [1, 2, 1, 0]
+
+
+def test_a_vocabulary_of_a_few_letters_has_them_all():
+    """Runs of before asked for fewer tokens than letters, and had these."""
+    assert fitted_to(["abcdefghijklm"], vocab_size=8).modality.size == 15
+    assert fitted_to(["abcdefghijklmnop"], vocab_size=8).modality.size == 16
 
 
 def test_all_tokens_of_a_small_vocabulary_are_below_its_size():
@@ -128,17 +136,26 @@ def test_all_tokens_of_a_small_vocabulary_are_below_its_size():
     assert max(words("".join(CHINESE)).tolist()) < 100
 
 
-@pytest.mark.parametrize("length", [100, 101, 10_000])
-def test_words_without_end_are_read_in_parts(length):
+@pytest.mark.parametrize("length", [99, 100, 101, 200, 10_050])
+def test_words_without_end_are_read_as_several(length):
     """Learning and reading cost the square of a word's length, so none is long; none is lost."""
     word = ("abcdefghij" * length)[:length]
+    parts = [word[i : i + 100] for i in range(0, length, 100)]
     words = fitted_to([word, "a cat", "a cat"], max_length=100_000)
-    parts = words.tokenizer.pre_tokenizer.pre_tokenize_str(word)
-    assert max(len(part) for part, _ in parts) == 100
-    assert "".join(part for part, _ in parts) == "▁" + word
+    assert words.key(f"a {word}, cat") == f"a {' '.join(parts)}, cat"
     tokens = [words.tokenizer.id_to_token(i) for i in words(word).tolist()]
-    assert "".join(tokens) == "▁" + word
-    assert max(map(len, words.tokenizer.get_vocab())) <= 100
+    assert "".join(tokens) == "".join(f"▁{part}" for part in parts)
+    assert max(map(len, words.tokenizer.get_vocab())) <= 1 + 100
+
+
+def test_what_is_long_but_no_word_stays_as_it_is():
+    """Marks part words, and so does each letter of Chinese."""
+    text = "a-b" * 100 + " " + "word " * 100
+    assert Words().key(text) == text
+    chinese = "".join(CHINESE[:250])
+    words = fitted_to([chinese], max_length=1000)
+    whole = [words.tokenizer.id_to_token(i) for i in words(chinese).tolist()]
+    assert "".join(whole) == "".join(f"▁{letter}" for letter in chinese)
 
 
 @pytest.mark.parametrize("name", ["vocab_size", "max_length"])

@@ -15,7 +15,6 @@ from msdkit.models.base import Model
 from msdkit.registry import DATASETS, MODELS
 from msdkit.report import write_report
 from msdkit.runs.new_model import drawn
-from msdkit.runs.results import read_results
 from msdkit.runs.runner import run
 from msdkit.types import Example, ModelOutput
 
@@ -118,12 +117,8 @@ def test_a_view_that_the_teacher_knows_nothing_of(
         r"on val the teacher's accuracy for view 'text' is 0\.\d{3}, no better than .*'s 0\.600"
     )
     assert re.match(wanted, lines[0])
-    results = read_results(tmp_path / "x")
-    for name in ("val", "test"):
-        assert results.splits[name].teacher_at_chance == pytest.approx({"text": 0.6})
-        assert results.splits[name].teacher["image"]["accuracy"] == 1.0  # type: ignore[index]
     page = write_report([tmp_path / "x"], tmp_path / "x.html").read_text(encoding="utf-8")
-    assert "view text: its accuracy is no better than a constant" in page
+    assert "view text, accuracy no better than a constant" in page
 
 
 def test_two_steps_of_a_trial_are_not_judged(
