@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from plugins import plugins_forgotten
 from torch import nn
 
 from msdkit.config.files import RawConfig
@@ -19,7 +20,6 @@ from msdkit.runs.experiment import Experiment
 from msdkit.runs.runner import run
 
 
-@MODELS.register("by_modality")
 class ByModality(Model):
     """Keeps its parts by the modalities' names, as anyone would."""
 
@@ -57,6 +57,9 @@ def test_any_name_works_throughout(tmp_path: Path) -> None:
 
 
 def test_a_model_that_cannot_hold_a_name_is_told_of(tmp_path: Path) -> None:
-    config = config_of(tmp_path, "text", "audio.mel", name="by_modality")
-    with pytest.raises(ConfigError, match=r"no place for a modality called 'audio\.mel' .*Named"):
-        _ = Experiment(config).student
+    told = r"no place for a modality called 'audio\.mel' .*Named"
+    with plugins_forgotten():
+        MODELS.register("by_modality")(ByModality)
+        config = config_of(tmp_path, "text", "audio.mel", name="by_modality")
+        with pytest.raises(ConfigError, match=told):
+            _ = Experiment(config).student
