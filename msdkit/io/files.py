@@ -18,18 +18,50 @@ DIGITS = 8  # in the name of a file that is being written
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
     """Inside, write the file that it gives; then that takes the place of `path` at once, and is on
-    the disk. An error leaves nothing of it; what a kill leaves stays until its owner, who claims
-    `path` or goes on with the run that it is of, calls `sweep`."""
+    the disk, as is its name. An error leaves nothing of it; what a kill leaves stays until its
+    owner, who claims `path` or goes on with the run that it is of, calls `sweep`.
+
+    The file may be read by whom the umask lets, whatever writes it: safetensors shuts others out.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     # Processes, also of several hosts, may write the same file at once: the last one's stays
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(DIGITS // 2)}.partial")
+    partial = _partial(path)
     try:
         yield partial
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
+        partial.chmod(_mode_of_new_files(path))
+        sync(partial)
         partial.replace(path)
+        sync(path.parent)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file's content, or the names in a folder, are on the disk."""
+    try:
+        opened = os.open(path, os.O_RDONLY)
+    except PermissionError:  # Windows opens no folders
+        if path.is_dir():
+            return
+        raise
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(DIGITS // 2)}.partial")
+
+
+def _mode_of_new_files(path: Path) -> int:
+    """What the umask lets a new file be; it can be read only by setting it, for all threads."""
+    probe = _partial(path)
+    try:
+        probe.touch()
+        return probe.stat().st_mode & 0o777
+    finally:
+        probe.unlink(missing_ok=True)
 
 
 def sweep(path: Path) -> None:
@@ -63,12 +95,19 @@ def publish(finished: Path, target: Path) -> None:
 
 
 def replace_folder(made: Path, final: Path) -> None:
-    """Put the folder `made` in the place of `final`; `recover_folder` mends a kill in between."""
+    """Put the folder `made` in the place of `final`; `recover_folder` mends a kill in between.
+
+    All of it is on the disk before the old one goes, so that a loss of power leaves either.
+    """
+    for path in made.iterdir():
+        sync(path)
+    sync(made)
     old = final.with_name(f"{final.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if final.exists():
         final.rename(old)
     made.rename(final)
+    sync(final.parent)
     shutil.rmtree(old, ignore_errors=True)
 
 

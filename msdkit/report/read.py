@@ -11,17 +11,17 @@ from typing import Any
 from msdkit.config.declarations import declared
 from msdkit.errors import ConfigError, DataError
 from msdkit.evaluation.scores import metric_name
+from msdkit.io.seals import check
 from msdkit.io.structs import with_nan
 from msdkit.registry import load_entry_points, load_plugins
 from msdkit.report.enrich import with_data
 from msdkit.report.subject import TEACHER, Method, Run, Subject
-from msdkit.runs.folder import CONFIG, METRICS_LOG
+from msdkit.runs.folder import CONFIG, METRICS_LOG, WEIGHT_LOG
 from msdkit.runs.predictions import read_predictions
 from msdkit.runs.results import Results, read_results
 from msdkit.studies.summary import MATRIX, SUMMARY
 from msdkit.types import MULTIMODAL
 
-WEIGHTS = "weights.jsonl"
 BEGUN_EARLIER = "it is of an older msdkit; `msdkit compare` writes it anew and reuses its runs"
 
 
@@ -150,7 +150,7 @@ def _run(folder: Path) -> tuple[Run, list[str], Any]:
     results = read_results(folder)
     load_plugins(results.config["plugins"])
     answers = read_predictions(folder, results.task, results.label_names)
-    log, weights = _lines(folder / METRICS_LOG), _lines(folder / WEIGHTS)
+    log, weights = _lines(folder / METRICS_LOG), _lines(folder / WEIGHT_LOG)
     seed = results.config["seed"]
     return Run(folder, seed, results, answers.logits, log, weights), answers.ids, answers.labels
 
@@ -172,6 +172,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     """The objects of a log; none where there is no file, as where nothing was distilled."""
     if not path.is_file():
         return []
+    check(path)
     try:
         return [with_nan(json.loads(line)) for line in path.read_text("utf-8").splitlines()]
     except (OSError, ValueError) as error:

@@ -20,6 +20,7 @@ from msdkit.evaluation.cost import FLOP_EXAMPLES, SPEED_EXAMPLES, cost, together
 from msdkit.evaluation.scores import Scores, agreement, check_answers, score, slice_scores
 from msdkit.io.files import sweep, write_text
 from msdkit.io.owned import check_ours
+from msdkit.io.seals import write_sealed
 from msdkit.io.structs import json_text
 from msdkit.parallel import from_main
 from msdkit.progress import bar
@@ -190,12 +191,12 @@ def _write_evaluation(
     for path in (folder / predictions, evaluation, slices_file(folder, split)):
         sweep(path)
     _write_answers(experiment, predictions, split, logits)
-    write_text(evaluation, json_text(scores, indent=1))
+    write_sealed(evaluation, json_text(scores, indent=1))
     models, raw = {"student": logits}, experiment.raw(split)
     slices = slice_scores(raw, models, experiment.metrics, experiment.task)
     slices_file(folder, split).unlink(missing_ok=True)  # of another version of the data set
     if slices:
-        write_text(slices_file(folder, split), json_text(slices, indent=1))
+        write_sealed(slices_file(folder, split), json_text(slices, indent=1))
 
 
 def predict_file(folder: Path, file: Path, views: list[str] | None = None) -> list[str]:

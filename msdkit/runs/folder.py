@@ -17,14 +17,16 @@ from msdkit.config.schema import ExperimentConfig
 from msdkit.config.validation import validate
 from msdkit.errors import DataError
 from msdkit.io.owned import Kind, held
+from msdkit.io.seals import SEALS, check
 from msdkit.io.structs import with_nan
 from msdkit.parallel import from_main
 
 CONFIG, ENVIRONMENT, RESULTS = "config.yaml", "environment.json", "results.json"
 INPUTS = "inputs.json"  # fingerprints of the data and the teacher
-PREDICTIONS, METRICS_LOG = "predictions.jsonl", "metrics.jsonl"
-OWN = frozenset({CONFIG, ENVIRONMENT, RESULTS, INPUTS, PREDICTIONS, METRICS_LOG, "weights.jsonl"})
-OWN |= {"report.html", "best", "last", "search", "tracker"}  # the last are folders
+PREDICTIONS = "predictions.jsonl"
+LOGS = METRICS_LOG, WEIGHT_LOG = "metrics.jsonl", "weights.jsonl"
+OWN = frozenset({CONFIG, ENVIRONMENT, RESULTS, INPUTS, PREDICTIONS, *LOGS})
+OWN |= {SEALS, "report.html", "best", "last", "search", "tracker"}  # the last are folders
 
 
 def _from_before(folder: Path) -> bool:
@@ -72,6 +74,7 @@ def slices_file(folder: Path, split: str) -> Path:
 def read_slices(folder: Path, split: str) -> dict[str, Any]:
     """{slice: {"count", "student"}}; empty where the data set reports none apart."""
     path = slices_file(folder, split)
+    check(path)
     return with_nan(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
 
 

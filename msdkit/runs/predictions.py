@@ -19,7 +19,7 @@ from msdkit.data.labels import encode_label
 from msdkit.data.split import Split
 from msdkit.errors import DataError
 from msdkit.functional import probabilities
-from msdkit.io.files import whole
+from msdkit.io.seals import check, sealed
 from msdkit.io.structs import plain
 from msdkit.runs.folder import PREDICTIONS
 from msdkit.types import MULTIMODAL, Task
@@ -109,7 +109,7 @@ def write_predictions(
     """JSON lines: id, prediction, the probabilities (or values) of each view, and the label, null
     where it is not known."""
     rows, labels = PredictionRows(split.ids, logits, task, names), split.labels
-    with whole(path) as partial, partial.open("w", encoding="utf-8") as file:
+    with sealed(path) as partial, partial.open("w", encoding="utf-8") as file:
         for i in range(len(rows)):
             row = rows.row(i)
             row.label = None if labels is None else readable(labels[i], task, names)
@@ -147,6 +147,7 @@ class Predictions:
 def read_predictions(folder: Path, task: Task, names: list[str]) -> Predictions:
     """The answers in a run's folder; DataError where its file is not whole."""
     path, key = folder / PREDICTIONS, _shares_key(task)
+    check(path)
     rows = _rows(path)
     answers = [getattr(row, key) for row in rows]
     if not rows or UNSET in answers:

@@ -10,7 +10,7 @@ import msgspec
 
 from msdkit.errors import DataError
 from msdkit.evaluation.scores import Scores
-from msdkit.io.files import write_text
+from msdkit.io.seals import check, write_sealed
 from msdkit.io.structs import json_text, with_nan
 from msdkit.runs.folder import RESULTS
 from msdkit.types import Task
@@ -81,12 +81,13 @@ class Results(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 def write_results(folder: Path, results: Results) -> None:
     """Write `results.json`, by which a run is finished."""
-    write_text(folder / RESULTS, json_text(results, indent=1))
+    write_sealed(folder / RESULTS, json_text(results, indent=1))
 
 
 def read_results(folder: Path) -> Results:
     """`results.json` of a finished run, its scores NaN where undefined; DataError when there is
     none."""
+    check(folder / RESULTS)
     try:  # not by msgspec: older files may have NaN, which is no JSON to it
         values = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
         if isinstance(values, dict) and "splits" in values:

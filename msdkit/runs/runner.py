@@ -14,6 +14,7 @@ from msdkit.config.schema import ExperimentConfig
 from msdkit.errors import ConfigError
 from msdkit.io.files import sweep, write_text
 from msdkit.io.owned import check_ours
+from msdkit.io.seals import check, seal, write_sealed
 from msdkit.io.structs import plain
 from msdkit.parallel import from_main
 from msdkit.progress import console
@@ -23,6 +24,7 @@ from msdkit.runs.folder import (
     CONFIG,
     ENVIRONMENT,
     INPUTS,
+    LOGS,
     OWN,
     RESULTS,
     RUN,
@@ -112,6 +114,7 @@ def _trained(
     seconds = time.perf_counter() - start
     results = conclude(experiment, kept, tried=tried, steps=trainer.step, seconds=seconds)
     if parallel.is_main():
+        seal(experiment.folder, *LOGS)
         write_results(experiment.folder, results)
     return results
 
@@ -130,8 +133,8 @@ def _begin(experiment: Experiment, config: ExperimentConfig) -> None:
         sweep(folder / name)
     if (folder / CONFIG).exists():
         return
-    write_text(folder / ENVIRONMENT, json.dumps(environment(config.seed), indent=1))
-    write_text(folder / INPUTS, json.dumps(experiment.provenance(), indent=1))
+    write_sealed(folder / ENVIRONMENT, json.dumps(environment(config.seed), indent=1))
+    write_sealed(folder / INPUTS, json.dumps(experiment.provenance(), indent=1))
     asked = replace(experiment.config, weighting=config.weighting)  # a search is kept
     write_text(folder / CONFIG, resolved_yaml(asked))
 
@@ -156,6 +159,7 @@ def _check_owner(experiment: Experiment) -> None:
     check_config(experiment)
     if not (folder / CONFIG).exists():
         return
+    check(folder / INPUTS)
     held, now = json.loads((folder / INPUTS).read_text(encoding="utf-8")), experiment.provenance()
     changed = [what for what in now if now[what] != held[what]]
     if changed:

@@ -18,7 +18,8 @@ from msdkit.data.inputs import pad
 from msdkit.errors import DataError
 from msdkit.functional import probabilities, without_classes
 from msdkit.hub.paths import local
-from msdkit.io.files import whole_folder, write_text
+from msdkit.io.files import whole, whole_folder, write_text
+from msdkit.io.seals import check
 from msdkit.models.weights import load_weights
 from msdkit.registry import MASKINGS, MODELS, PROCESSORS, load_entry_points, load_plugins
 from msdkit.types import MULTIMODAL, Modality, Padded, Task, View
@@ -71,7 +72,8 @@ class SavedModel:
             return
         # Cloned, as tied weights may not share memory
         state = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
-        save_file(state, folder / WEIGHTS)
+        with whole(folder / WEIGHTS) as partial:
+            save_file(state, partial)
         about = {
             "name": self.node["name"],
             "params": {k: v for k, v in self.node.items() if k != "name"},
@@ -140,6 +142,8 @@ def load(folder: str | Path, masking: Node | None = None) -> SavedModel:
     folder = local(folder)
     if not (folder / ABOUT).exists():
         folder = whole_folder(folder / "best")
+    for name in (ABOUT, WEIGHTS):
+        check(folder / name)
     about = _read_about(folder)
     load_entry_points()
     load_plugins(about["plugins"])

@@ -15,6 +15,7 @@ from msdkit.config.schema import ExperimentConfig
 from msdkit.errors import ConfigError
 from msdkit.io.files import write_text
 from msdkit.io.owned import Kind, own
+from msdkit.io.seals import write_sealed
 from msdkit.io.structs import json_text
 from msdkit.runs.evaluate import RunCache
 from msdkit.runs.folder import RUN
@@ -161,13 +162,13 @@ def _list(path: Path, names: Sequence[str]) -> None:
     """Write down a matrix's data sets, beside those that were compared into its folder before."""
     before = json.loads(path.read_text(encoding="utf-8"))["datasets"] if path.exists() else []
     there = [name for name in before if (path.parent / name / SUMMARY).exists()]
-    write_text(path, json.dumps({"datasets": list(dict.fromkeys([*there, *names]))}, indent=1))
+    write_sealed(path, json.dumps({"datasets": list(dict.fromkeys([*there, *names]))}, indent=1))
 
 
 def _write(study: Mapping[str, Any], out: Path) -> None:
     """The study as JSON, CSV (one line per table row) and Markdown."""
     tables = study_tables(study)
-    write_text(out / SUMMARY, json_text(study, indent=1))
+    write_sealed(out / SUMMARY, json_text(study, indent=1))
     text = "\n".join(f"### {title}\n\n{markdown(head, rows)}" for title, head, rows in tables)
     text += f"\nLabels: {study['scoring']}.\n" if study["scoring"] else ""
     text += "".join(f"\nTeacher: {line}.\n" for line in study["teachers"])

@@ -18,6 +18,7 @@ from msdkit.evaluation.significance import (
     permuted,
     resampled,
 )
+from msdkit.io.seals import check
 from msdkit.io.structs import plain, with_nan
 from msdkit.progress import track
 from msdkit.registry import METRICS
@@ -37,6 +38,7 @@ def read_matrix(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def _read(path: Path) -> Any:
+    check(path)
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

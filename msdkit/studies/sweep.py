@@ -18,6 +18,7 @@ from msdkit.config.schema import ExperimentConfig
 from msdkit.config.validation import validate
 from msdkit.errors import ConfigError, TrainingError
 from msdkit.io.files import write_text
+from msdkit.io.seals import check, write_sealed
 from msdkit.io.structs import json_text, with_nan
 from msdkit.parallel import from_main
 from msdkit.progress import console
@@ -172,12 +173,13 @@ def _finished(out: Path, asked: dict[str, Any], trials: int) -> dict[str, Any] |
 
 def write_sweep(out: Path, found: dict[str, Any]) -> None:
     """Write `sweep.json`, by which a sweep is finished."""
-    write_text(out / RESULT, json_text(found, indent=1))
+    write_sealed(out / RESULT, json_text(found, indent=1))
 
 
 def read_sweep(out: Path) -> dict[str, Any]:
     """`sweep.json` of a finished sweep, with NaN again for numbers that are none; a trial that did
     not end well has the value None."""
+    check(out / RESULT)
     held: dict[str, Any] = json.loads((out / RESULT).read_text(encoding="utf-8"))
     held["importance"] = with_nan(held["importance"])
     for trial in (held["best"], *held["trials"]):

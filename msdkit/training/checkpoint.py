@@ -9,6 +9,7 @@ from typing import Any
 
 from msdkit.errors import DataError
 from msdkit.io.files import recover_folder, replace_folder, whole_folder
+from msdkit.io.seals import check, seal
 from msdkit.parallel import each, from_main, is_main, rank
 from msdkit.training.seeding import rng_state, set_rng_state
 from msdkit.training.tree import load_tree, save_tree
@@ -50,14 +51,18 @@ class TrainingState:
         if is_main():
             if state is not None:
                 save_tree(made / STATE, state)
+            seal(made)
             replace_folder(made, self.folder / name)
 
     def restore(self) -> None:
         """Continue from `last/`, if it is there."""
         if from_main(self._recover):
+            for path in (self.folder / "last").iterdir():
+                check(path)
             state = load_tree(self.folder / "last" / STATE)
             for name, part in self.parts.items():
-                part.load_state_dict(state[name])
+                if name in state:  # else an earlier version wrote it
+                    part.load_state_dict(state[name])
             if rank() < len(state["rng"]):
                 set_rng_state(state["rng"][rank()])
 

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import xxhash
 from torch import Tensor
 
 from msdkit import parallel
-from msdkit.io.files import write_text
+from msdkit.errors import DataError
+from msdkit.io.files import whole
+from msdkit.io.seals import checksum
 from msdkit.io.structs import json_text
 from msdkit.types import StepOutput
 
@@ -37,13 +40,42 @@ class MetricsLog:
             step, split = values.pop("step"), values.pop("split")
             self.track({f"{split}/{key}": value for key, value in values.items()}, step=step)
 
+    def place(self) -> list[Any]:
+        """[bytes, checksum] of all that was written until now."""
+        if not self.path.exists():
+            return [0, ""]
+        return [self.path.stat().st_size, checksum(self.path)]
+
+    def back_to(self, size: int, known: str) -> None:
+        """Forget all after a `place`; DataError when what stands before it is other than it was."""
+        if not (parallel.is_main() and size):
+            return
+        held = self.path.read_bytes()[:size] if self.path.exists() else b""
+        if xxhash.xxh3_128_hexdigest(held) != known:
+            raise DataError(
+                f"{self.path} is damaged: its first {size:,} bytes are not those of the last "
+                "checkpoint; copy the file anew, or delete the run's folder"
+            )
+        with whole(self.path) as partial:
+            partial.write_bytes(held)
+
     def cut(self, step: int) -> None:
-        """Forget all after `step`, and a last line that a kill left half-written."""
+        """Forget all after `step`, and a last line that a kill left half-written.
+
+        DataError when any other line is damaged.
+        """
         if not (parallel.is_main() and self.path.exists()):
             return
-        lines = self.path.read_text(encoding="utf-8").splitlines()
-        kept = [line for line in lines if _step(line) <= step]
-        write_text(self.path, "".join(f"{line}\n" for line in kept))
+        lines = self.path.read_bytes().splitlines()
+        steps = [_step(line) for line in lines]
+        if None in steps[:-1]:
+            where = f"{self.path}:{steps.index(None) + 1}"
+            raise DataError(f"{where} is damaged; expected an object with its `step`")
+        kept = [
+            line for line, at in zip(lines, steps, strict=True) if at is not None and at <= step
+        ]
+        with whole(self.path) as partial:
+            partial.write_bytes(b"".join(x + b"\n" for x in kept))
 
 
 class WeightLog(MetricsLog):
@@ -139,11 +171,25 @@ def one_hot(indices: Tensor, count: int) -> Tensor:
     return indices.unsqueeze(-1) == torch.arange(count, device=indices.device)
 
 
-def _step(line: str) -> float:
+def _step(line: bytes) -> int | None:
     try:
-        return json.loads(line)["step"]
-    except (json.JSONDecodeError, KeyError):
-        return float("inf")
+        return int(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+class Places:
+    """How far logs were written at a checkpoint, so that a run goes on from there."""
+
+    def __init__(self, *logs: MetricsLog) -> None:
+        self.logs = {log.path.name: log for log in logs}
+
+    def state_dict(self) -> dict[str, list[Any]]:
+        return {name: log.place() for name, log in self.logs.items()}
+
+    def load_state_dict(self, state: dict[str, list[Any]]) -> None:
+        for name, place in state.items():
+            self.logs[name].back_to(*place)
 
 
 class RunningMeans:

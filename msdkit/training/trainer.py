@@ -32,7 +32,7 @@ from msdkit.training.engine import (
     tracked,
     trained,
 )
-from msdkit.training.logs import MetricsLog, RunningMeans, WeightLog
+from msdkit.training.logs import MetricsLog, Places, RunningMeans, WeightLog
 from msdkit.training.processes import (
     FullOptimizerState,
     FullState,
@@ -117,6 +117,7 @@ class Trainer:
             **({} if scaler is None else {"scaler": scaler}),
             "window": self.window,
             "weights": self.weight_log,
+            "logs": Places(self.log, self.weight_log),
             "trainer": self,
         }
 

@@ -7,8 +7,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from msdkit.io.arrays import save_arrays
 from msdkit.io.files import (
     publish,
     recover_folder,
@@ -47,7 +49,18 @@ def test_a_file_is_on_the_disk_before_it_gets_its_name(
     order: list[str] = []
     monkeypatch.setattr(os, "fsync", lambda _: order.append(f"sync, {[*tmp_path.glob('x')]}"))
     write_text(tmp_path / "x", "")
-    assert order == ["sync, []"]
+    assert order == ["sync, []", f"sync, {[tmp_path / 'x']}"]  # the content, then the name
+
+
+def test_the_umask_says_who_may_read(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        with whole(tmp_path / "x") as partial:
+            partial.touch(0o600)  # as safetensors does
+        save_arrays(tmp_path / "y", {"a": np.ones(3)})
+    finally:
+        os.umask(before)
+    assert [oct(p.stat().st_mode & 0o777) for p in sorted(tmp_path.iterdir())] == ["0o640"] * 2
 
 
 def test_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:

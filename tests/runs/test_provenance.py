@@ -9,6 +9,7 @@ import pytest
 import toy
 
 from msdkit.errors import ConfigError
+from msdkit.io.seals import seal
 from msdkit.runs.runner import run
 
 
@@ -23,5 +24,6 @@ def test_other_inputs_are_refused(
     path = tmp_path / "x" / "inputs.json"
     held = json.loads(path.read_text())
     path.write_text(json.dumps({**held, what: ["of another day"]}))
+    seal(path.parent, path.name)
     with pytest.raises(ConfigError, match=f"its {what} changed since the run began"):
         run(config, tiny=True)

@@ -36,6 +36,7 @@ def test_what_a_run_folder_holds(distilled: Path) -> None:
         *(
             ".msdkit",
             "best",
+            "checksums.json",
             "config.yaml",
             "environment.json",
             "inputs.json",

@@ -13,6 +13,7 @@ import toy
 from msdkit.data.raw import RawSplit
 from msdkit.errors import DataError
 from msdkit.functional import probabilities, without_classes
+from msdkit.io.seals import seal
 from msdkit.registry import DATASETS
 from msdkit.report import write_report
 from msdkit.runs.evaluate import evaluate, predict_file
@@ -88,6 +89,7 @@ def test_new_examples_and_older_folders(reserved: Path, tmp_path: Path) -> None:
     told = json.loads(about.read_text())
     assert told.pop("unanswered") == ["c"]
     about.write_text(json.dumps(told), encoding="utf-8")
+    seal(about.parent, about.name)
     assert load(reserved).unanswered == []
     evaluate(reserved, "val")  # by the data set
     assert shares(toy.rows(reserved / "predictions-val.jsonl")) == {0}

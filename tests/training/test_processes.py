@@ -91,7 +91,8 @@ def test_sharded_as_not_sharded(two: Path) -> None:
 
 def test_one_process_writes(two: Path) -> None:
     files = sorted(p.name for p in (two / "ddp").iterdir())
-    wanted = ["best", "config.yaml", "environment.json", "inputs.json", "last", "metrics.jsonl"]
+    wanted = [".msdkit", "best", "checksums.json", "config.yaml", "environment.json"]
+    wanted += ["inputs.json", "last", "metrics.jsonl"]
     assert files == [*wanted, "predictions.jsonl", "results.json", "weights.jsonl"]
 
 
