@@ -221,7 +221,7 @@ def test_a_missing_or_damaged_teacher(
     config = distilled(tmp_path, tmp_path / "t")
     weights = tmp_path / "t" / "best" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-9])
-    assert "model.safetensors cannot be read" in fails(capsys, config)
+    assert "model.safetensors is damaged" in fails(capsys, config)
     (tmp_path / "t" / "best" / "model.json").write_text("{}")
     assert "best holds no saved model (model.json lacks " in fails(capsys, config)
     assert not (tmp_path / "run").exists()

@@ -11,6 +11,7 @@ import pytest
 import toy
 
 from msdkit.errors import ConfigError
+from msdkit.io.cache import cache_dir
 from msdkit.io.locks import until
 from msdkit.io.owned import FolderBusy
 from msdkit.runs.evaluate import evaluate
@@ -158,6 +159,7 @@ def test_a_finished_run_is_shown_where_nothing_can_be_written(
 ) -> None:
     config = toy.configured(tmp_path / "x.yaml", toy.PLAIN)
     made = run(config, tiny=True)
+    cache_dir()  # marks it
     monkeypatch.setattr(os, "open", None)  # no file of ours is opened to be written
     assert run(config, tiny=True) == made
 
