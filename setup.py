@@ -45,6 +45,7 @@ setup(
         "lmdb>=1.4",
         "plotly>=6",
         "jinja2>=3.1",
+        "xxhash>=3",
     ],
     extras_require={
         "demo": DEMO,

@@ -68,7 +68,10 @@ unlabelled = Trait[Callable[[int], Any] | None](
     "unlabelled", "dataset", None, "`(row)`: the example without its label"
 )
 fingerprint = Trait[Callable[[], Any] | None](
-    "fingerprint", "dataset", None, "`()`: names its content, which is then not read for that"
+    "fingerprint",
+    "dataset",
+    None,
+    "`()`: names its content, which is then not read for that; but files that it names are",
 )
 slices = Trait[Callable[[], Mapping[str, Any]] | None](
     "slices", "dataset", None, "`()`: {name: rows} of what is reported apart"
@@ -88,6 +91,9 @@ submission = Trait[Callable[..., Any] | None](
 random = Trait[bool]("random", "processor", False, "it transforms training examples at random")
 dtype = Trait[str | None]("dtype", "processor", None, "how features are kept; None: fp32")
 store = Trait[Any]("store", "processor", None, "the feature store that holds its results already")
+own_key = Trait[bool](
+    "own_key", "processor", False, "its `key` names files by something else than their content"
+)
 is_random = Trait[Callable[..., bool] | None](
     "is_random", "processor", None, "`(**parameters)`: `random` where it depends on these"
 )

@@ -42,7 +42,7 @@ class ModelInputs:
         parts: list[Iterable[str]] = []
         for modality, processor in self.processors.items():
             try:
-                keys = stored(map(processor.key, raw.raws(modality)))
+                keys = _keys(raw, modality, processor)
                 store = processed_store(raw, modality, processor, keys, cache)
             except DataError as error:
                 raise DataError(f"split '{raw.split}', modality '{modality}': {error}") from error
@@ -71,6 +71,16 @@ class ModelInputs:
                 values, mask = store.gather(self.rows[modality][np.asarray(indices)])
                 inputs[modality] = Padded(torch.from_numpy(values), torch.from_numpy(mask))
         return inputs
+
+
+def _keys(raw: RawSplit, modality: str, processor: Any) -> Strings:
+    """What names each raw value: of a file the digest of its content, unless the processor has keys
+    of its own."""
+    files = None if traits.own_key(processor) else raw.files(modality)
+    if files is None:
+        return stored(map(processor.key, raw.raws(modality)))
+    rows = enumerate(files.digests)
+    return stored(digest or processor.key(raw.raw(row, modality)) for row, digest in rows)
 
 
 def processed_store(
@@ -126,6 +136,7 @@ def _processed(
                 for start in range(0, len(left), CHUNK):
                     part = left[start : start + CHUNK]
                     arrays = _arrays(raw, modality, processor, part)
+                    raw.refuse_changed(modality, part)
                     for row, array in zip(part, arrays, strict=True):
                         writer.add(keys[row], array)
                     advance(len(part))

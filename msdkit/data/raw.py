@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
-from pathlib import Path
+from itertools import chain
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from msdkit import traits
+from msdkit.data.files import Files, holds_paths, value_bytes
 from msdkit.data.labels import (
     Labels,
     LazyLabels,
@@ -25,7 +27,7 @@ from msdkit.data.labels import (
 from msdkit.data.slices import slices_of
 from msdkit.errors import DataError, listing, sound_text
 from msdkit.io.arrays import ArrayWriter, on_disk
-from msdkit.io.strings import StringsWriter, digest, encode, repeated
+from msdkit.io.strings import StringsWriter, digest, digest_of, encode, repeated
 from msdkit.types import Example, Task
 
 CHUNK = 512  # examples whose labels are asked for at once
@@ -37,10 +39,10 @@ class RawSplit:
     Ids, and the modalities that are texts or names of files, are kept on disk, so that a data set
     of any size fills no memory; arrays stay in the data set and are asked for again.
 
-    limit: only the first examples (`--tiny`); fingerprint: of ids, labels and raw values (of files
-    their paths). A large data set may answer three optional methods: `labels(rows)`, float
-    `[B, C]`, so that labels are worked out for each batch; `unlabelled(row)`, the example without
-    its label; and `fingerprint()` of its content, so that it is not read for that.
+    limit: only the first examples (`--tiny`). A large data set may answer three optional methods:
+    `labels(rows)`, float `[B, C]`, so that labels are worked out for each batch; `unlabelled(row)`,
+    the example without its label; and `fingerprint()` of its content, so that it is not read for
+    that (files that examples name are digested all the same).
     """
 
     def __init__(self, dataset: Any, split: str, task: Task, limit: int | None = None) -> None:
@@ -55,6 +57,10 @@ class RawSplit:
         if count == 0:
             raise DataError(f"split '{split}' of {type(dataset).__name__} is empty")
         self._texts = {m: StringsWriter() for m in self.modalities}
+        self._types: dict[str, type] = {}  # of what stands in `_texts`
+        self._paths: set[str] | None = None  # modalities whose strings are paths
+        self._named: dict[str, None] = {}  # modalities that name files
+        self._files: dict[str, Files] = {}
         self._content = None if self._knows_content else hashlib.blake2b(digest_size=12)
         ids = StringsWriter()
         if gives_labels(dataset, task):
@@ -64,7 +70,6 @@ class RawSplit:
         self.ids = ids.finish()
         self._raws = {m: writer.finish() for m, writer in self._texts.items()}
         self._refuse_twice()
-        self.fingerprint = self._fingerprint()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -105,6 +110,9 @@ class RawSplit:
 
     def _take(self, example: Example, ids: StringsWriter) -> None:
         name = sound_text(str(example.id), f"split '{self.split}', an id")
+        if self._paths is None:
+            kinds = self._kinds.items()
+            self._paths = {m for m, kind in kinds if holds_paths(kind, example.raw.get(m))}
         ids.add(name)
         self._note(name.encode() + b"\0")
         for modality in self.modalities:
@@ -117,14 +125,29 @@ class RawSplit:
             if self._kinds.get(modality) == "text" and isinstance(raw, str):
                 where = f"split '{self.split}', example '{name}', modality '{modality}'"
                 sound_text(raw, where)
-            if not isinstance(raw, str):
-                self._texts.pop(modality, None)  # asked of the data set again
-            elif modality in self._texts:
-                self._texts[modality].add(raw)
-            if isinstance(raw, str | Path):
-                self._note(encode(str(raw)) + b"\0")
+            self._hold(modality, raw)
+            if self._is_file(modality, raw):
+                self._named[modality] = None
+                self._note_file(str(raw))
+            elif isinstance(raw, str):
+                self._note(encode(raw) + b"\0")
             elif self._content:
-                self._note(np.ascontiguousarray(raw).tobytes())
+                self._note(value_bytes(raw))
+
+    def _hold(self, modality: str, raw: Any) -> None:
+        """Keep a text or a path; a modality that has other values is asked of the data set again"""
+        kind = next((t for t in (str, Path) if isinstance(raw, t)), None)
+        if modality in self._texts:
+            if kind is None or self._types.setdefault(modality, kind) is not kind:
+                del self._texts[modality]
+            else:
+                self._texts[modality].add(str(raw))
+
+    def _is_file(self, modality: str, raw: Any) -> bool:
+        return isinstance(raw, Path) or (isinstance(raw, str) and modality in (self._paths or ()))
+
+    def _note_file(self, path: str) -> None:
+        """Nothing: files count by their content, which `fingerprint` has in the end."""
 
     def _encode(self, example: Example) -> Any:
         if example.label is None:
@@ -142,7 +165,49 @@ class RawSplit:
         if self._content is not None:
             self._content.update(content)
 
-    def _fingerprint(self) -> str:
+    def files(self, modality: str) -> Files | None:
+        """The files that a modality names, digested when first asked for; None if it names none."""
+        if modality not in self._named:
+            return None
+        if modality not in self._files:
+            raws = self.raws(modality)
+            paths = (str(raw) if self._is_file(modality, raw) else "" for raw in raws)
+            self._files[modality] = Files(paths, len(self), f"{self.split} {modality}")
+        return self._files[modality]
+
+    def refuse_changed(self, modality: str, rows: Sequence[int]) -> None:
+        """DataError where a file that these rows name changed after it was digested."""
+        if modality in self._files:
+            raws = [self.raw(row, modality) for row in rows]
+            paths = [str(raw) if self._is_file(modality, raw) else "" for raw in raws]
+            self._files[modality].refuse_changed(rows, paths)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A digest of ids, labels, texts, arrays and contents of files, wherever these lie."""
+        if not self._named:
+            return self._noted
+        return digest_of(chain([self._noted], *map(self._file_marks, self._named)))
+
+    def is_as(self, fingerprint: str) -> bool:
+        """Whether a run that notes this fingerprint saw this split."""
+        if fingerprint == self.fingerprint:
+            return True
+        if not self._named:
+            return False
+        return fingerprint == _ByPath(self.dataset, self.split, self.task, len(self))._noted
+
+    def _file_marks(self, modality: str) -> Iterator[str]:
+        """What stands for each file: its digest, or its name where it cannot be read."""
+        files = self.files(modality)
+        assert files is not None
+        yield modality
+        for row, mark in enumerate(files.digests):
+            yield mark or PurePath(str(self.raw(row, modality))).name
+
+    @property
+    def _noted(self) -> str:
+        """The fingerprint without the files."""
         if self._content is not None:
             return self._content.hexdigest()
         return digest(str(self.dataset.fingerprint()), self.split, str(len(self)))
@@ -193,11 +258,18 @@ class RawSplit:
     def raw(self, i: int, modality: str) -> Any:
         """The raw value of one example's modality."""
         held = self._raws.get(modality)
-        return self._read(i).raw[modality] if held is None else held[i]
+        return self._read(i).raw[modality] if held is None else self._types[modality](held[i])
 
     def raws(self, modality: str) -> Iterator[Any]:
         """The raw values of one modality, in order."""
         return (self.raw(i, modality) for i in range(len(self)))
+
+
+class _ByPath(RawSplit):
+    """As runs of before files were digested noted a split: by the paths that it names."""
+
+    def _note_file(self, path: str) -> None:
+        self._note(encode(path) + b"\0")
 
 
 def rows_of(count: int) -> Tensor:

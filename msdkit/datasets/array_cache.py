@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from itertools import pairwise
@@ -10,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from msdkit.errors import DataError
 from msdkit.io.arrays import save_arrays
 from msdkit.io.cache import cache_dir
+from msdkit.io.digests import content_digests
+from msdkit.io.strings import digest
 
 Arrays = dict[str, np.ndarray]
 
@@ -20,16 +20,15 @@ Arrays = dict[str, np.ndarray]
 def cached_arrays(
     name: str, version: int, files: Iterable[Path], build: Callable[[], Arrays]
 ) -> Arrays:
-    """What `build` returns, read from the cache where the files are as they were.
+    """What `build` returns, read from the cache where the files have the content that they had.
 
-    A file counts as the same while its path, size and time of change are. version: raise it when
-    `build` comes to return something else. A cache that cannot be read or written is no error.
+    version: raise it when `build` comes to return something else. A cache that cannot be read or
+    written is no error.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
-    parts = [f"{path.resolve()}|{_stamp(path)}" for path in files]
-    key = hashlib.blake2b("\n".join([str(version), *parts]).encode(), digest_size=10).hexdigest()
+    key = digest(str(version), *content_digests(files))
     target = cache_dir() / "parsed" / f"{name}-{key}.safetensors"
     if target.is_file():
         try:
@@ -53,11 +52,3 @@ def unpack(blob: np.ndarray, ends: np.ndarray) -> list[str]:
     """The texts that were packed."""
     data = blob.tobytes()
     return [data[a:b].decode("utf-8", "surrogatepass") for a, b in pairwise(ends.tolist())]
-
-
-def _stamp(path: Path) -> str:
-    try:
-        stat = path.stat()
-    except OSError as error:
-        raise DataError(f"cannot read the file {path}: {error}") from error
-    return f"{stat.st_size}|{stat.st_mtime_ns}"

@@ -129,12 +129,14 @@ class Vqa2:
         return Example(str(table.question_ids[index]), raw)
 
     def fingerprint(self) -> str:
-        """A digest of the content: questions, pictures, annotators' answers and classes."""
+        """A digest of the content: questions, pictures (files are digested beside it), annotators'
+        answers and classes."""
         table, found = self.table, hashlib.blake2b(digest_size=12)
         scored = (self.targets.given, self.targets.alike, self.targets.same)
         for column in (table.question_ids, table.image_ids, *table.texts, *scored):
             found.update(column.tobytes())
-        found.update("\0".join([self._name(0), *self.label_names]).encode())
+        key = "" if self.modalities["image"] == "image" else self._name(0)
+        found.update("\0".join([key, *self.label_names]).encode())
         return found.hexdigest()
 
     @classmethod

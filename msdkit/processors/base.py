@@ -6,14 +6,18 @@ import functools
 import hashlib
 import inspect
 import json
+import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from msdkit.errors import DataError
+from msdkit.hub.paths import fetched, local
+from msdkit.io.digests import content_digest, content_digests
 from msdkit.registry import code_digest
 from msdkit.types import Modality
 
@@ -29,16 +33,21 @@ class Processor(ABC):
     dtype: how float results are kept on disk.
     version: raise it when the same parameters come to mean other results.
     neutral: parameters that change the speed but not the results; no part of the fingerprint.
+    own_key: whether `key` names files by something else than their content; true of a class that
+    has a `key` of its own and does not say otherwise.
     """
 
     random: bool = False
     dtype: Literal["fp16", "fp32"] = "fp32"
     version: int = 1
     neutral: frozenset[str] = frozenset()
+    own_key: bool = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Make the constructor note its arguments, for `fingerprint()` and `repr`."""
         super().__init_subclass__(**kwargs)
+        if "key" in vars(cls) and "own_key" not in vars(cls):
+            cls.own_key = True
         if "__init__" in vars(cls):
             cls.__init__ = _noting(cls.__init__)  # type: ignore[method-assign]
 
@@ -94,42 +103,47 @@ class Processor(ABC):
         return getattr(self, "_arguments", None) or {n: getattr(self, n) for n in names}
 
     def key(self, raw: Any) -> str:
-        """The identity of a raw value: a text itself, a file's path, size and time, a hash."""
+        """The identity of a raw value: a text itself, else a digest of the file or the array."""
         if isinstance(raw, str):
             return raw
-        return file_key(raw) if isinstance(raw, Path) else _array_key(np.asarray(raw))
+        return content_digest(raw) if isinstance(raw, Path) else _array_key(np.asarray(raw))
 
     def fingerprint(self) -> str:
-        """A digest of all that the results depend on: class, parameters, state and files."""
-        parameters = {k: v for k, v in self.parameters.items() if k not in self.neutral}
+        """A digest of all that the results depend on: class, parameters, state and files.
+
+        The class counts by its name, its `version` and the source file that it stands in, wherever
+        that lies; `files` count by their content.
+        """
         cls = type(self)
-        name = f"{cls.__module__}:{cls.__qualname__}:{self.version}:{code_digest(cls)}"
-        files = [file_digest(path) for path in self.files()]
-        parts = json.dumps([name, parameters, self.state(), files], sort_keys=True, default=repr)
+        given = {k: v for k, v in self.parameters.items() if k not in self.neutral}
+        name = f"{cls.__qualname__}:{cls.version}:{code_digest(cls)}"
+        files = content_digests(self.files())
+        parts = json.dumps(
+            [name, self.placeless(given), self.state(), files], sort_keys=True, default=repr
+        )
         return hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
 
-
-def file_key(path: str | Path) -> str:
-    """`path|size|mtime_ns`; DataError when there is no such file."""
-    try:
-        stat = Path(path).stat()
-    except (OSError, TypeError, ValueError) as error:
-        raise DataError(f"cannot read the file {path}: {error}") from error
-    return f"{path}|{stat.st_size}|{stat.st_mtime_ns}"
+    def placeless(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """The parameters, with None for paths of `files()` and of folders above these: there the
+        content counts."""
+        files = [os.path.realpath(path) for path in self.files()]
+        return {name: _placeless(value, files) for name, value in parameters.items()}
 
 
-def file_digest(path: Path) -> str:
-    """The hash of a file's content, computed once while the file stays as it is."""
-    return _digest_of(path, file_key(path))
-
-
-@functools.lru_cache(maxsize=64)
-def _digest_of(path: Path, _key: str) -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
+def _placeless(value: Any, files: Sequence[str]) -> Any:
+    """A parameter as it stands, or nothing where it is the path of one of `files` or of a folder
+    above."""
+    if isinstance(value, Mapping):
+        return {k: _placeless(v, files) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_placeless(v, files) for v in value]
+    if not isinstance(value, str | Path) or not str(value) or not fetched(value):
+        return value
+    with suppress(ValueError):  # a text that can be no path
+        place = os.path.realpath(local(value))
+        if any(file == place or file.startswith(f"{place}{os.sep}") for file in files):
+            return None
+    return value
 
 
 def _array_key(array: np.ndarray) -> str:

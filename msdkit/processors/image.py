@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from msdkit.errors import ConfigError, listing
 from msdkit.hub.packages import asset
 from msdkit.hub.paths import local
+from msdkit.io.digests import content_digest
 from msdkit.io.pictures import open_picture
 from msdkit.processors.backbones import Grid, create, load_weights, shortened
-from msdkit.processors.base import Processor, file_key
+from msdkit.processors.base import Processor
 from msdkit.registry import PROCESSORS
 from msdkit.types import Modality
 
@@ -29,8 +30,10 @@ DECODERS = 4  # threads; PIL decodes and resizes without the interpreter's lock
 class Pictures(Processor):
     """What processors of pictures share: a raw value is the path of a file."""
 
+    own_key = False
+
     def key(self, raw: str | Path) -> str:
-        return file_key(raw)
+        return content_digest(raw)
 
     def __call__(self, raw: str | Path) -> np.ndarray:
         """path -> float32 [L, D]"""

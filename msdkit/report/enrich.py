@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -17,8 +16,9 @@ from msdkit.progress import console
 from msdkit.report.subject import Method, Subject
 from msdkit.runs.example_weights import example_weights
 from msdkit.runs.experiment import Experiment
-from msdkit.runs.folder import INPUTS, read_config
+from msdkit.runs.folder import read_config
 from msdkit.runs.predictions import Logits
+from msdkit.runs.provenance import read_inputs
 from msdkit.runs.teachers import teacher_digests
 from msdkit.types import MULTIMODAL, Task, View, default_views, known_views
 
@@ -60,14 +60,13 @@ def _noted(subject: Subject, what: str, error: Exception) -> Subject:
 def _examples(subject: Subject, experiment: Experiment) -> Any:
     """The raw examples that the runs were evaluated on; DataError when they have changed."""
     raw = experiment.raw(subject.split)
-    if raw.fingerprint != _inputs(subject.methods[0])["data"][subject.split]:
+    if not raw.is_as(_inputs(subject.methods[0])["data"][subject.split]):
         raise DataError("the data set at hand is not the one that the runs saw")
     return raw
 
 
 def _inputs(method: Method) -> dict[str, Any]:
-    path = method.runs[0].folder / INPUTS
-    return json.loads(path.read_text(encoding="utf-8"))
+    return read_inputs(method.runs[0].folder)
 
 
 def _with_teacher(subject: Subject, experiments: dict[str, Experiment]) -> Subject:

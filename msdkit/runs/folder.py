@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from importlib import metadata
@@ -27,6 +27,14 @@ PREDICTIONS = "predictions.jsonl"
 LOGS = METRICS_LOG, WEIGHT_LOG = "metrics.jsonl", "weights.jsonl"
 OWN = frozenset({CONFIG, ENVIRONMENT, RESULTS, INPUTS, PREDICTIONS, *LOGS})
 OWN |= {SEALS, "report.html", "best", "last", "search", "tracker"}  # the last are folders
+
+
+Same = Callable[[str, Any, Any], bool]  # (key of a config, here, there)
+
+
+def equal(_key: str, here: Any, there: Any) -> bool:
+    """Whether two values are one."""
+    return here == there
 
 
 def _from_before(folder: Path) -> bool:
@@ -85,15 +93,15 @@ def read_config(folder: Path) -> ExperimentConfig:
     return validate(load_raw([folder / CONFIG])).require()
 
 
-def differences(config: ExperimentConfig, folder: Path) -> str:
+def differences(config: ExperimentConfig, folder: Path, same: Same = equal) -> str:
     """Where the config of a run folder differs from `config`, in words; empty if nowhere."""
-    return unlike(summary(config), summary(read_config(folder)))
+    return unlike(summary(config), summary(read_config(folder)), same)
 
 
-def unlike(here: Any, there: Any) -> str:
+def unlike(here: Any, there: Any, same: Same = equal) -> str:
     """Where plain values differ, in words; empty if nowhere."""
     mine, theirs = flat(here), flat(there)
-    other = [k for k in sorted({*mine, *theirs}) if mine.get(k) != theirs.get(k)]
+    other = [k for k in sorted({*mine, *theirs}) if not same(k, mine.get(k), theirs.get(k))]
     shown = [f"{k}: {theirs.get(k)!r} there, {mine.get(k)!r} here" for k in other[:5]]
     return "; ".join(shown + (["…"] if len(other) > 5 else []))
 

@@ -16,6 +16,7 @@ from msdkit.data.raw import RawSplit
 from msdkit.errors import ConfigError, DataError
 from msdkit.hub.packages import ASSETS, asset
 from msdkit.hub.paths import local
+from msdkit.io.digests import state_of
 from msdkit.models.named import module_key
 from msdkit.models.weights import load_weights
 from msdkit.progress import console
@@ -111,7 +112,7 @@ def raw_kind(declared: Any, raw: Any) -> str:
     if isinstance(declared, str):
         return declared
     if isinstance(raw, str | Path):
-        return "image" if Path(raw).is_file() else "text"
+        return "image" if state_of(str(raw)) else "text"
     return "array"
 
 

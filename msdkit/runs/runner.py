@@ -14,7 +14,7 @@ from msdkit.config.schema import ExperimentConfig
 from msdkit.errors import ConfigError
 from msdkit.io.files import sweep, write_text
 from msdkit.io.owned import check_ours
-from msdkit.io.seals import check, seal, write_sealed
+from msdkit.io.seals import seal, write_sealed
 from msdkit.io.structs import plain
 from msdkit.parallel import from_main
 from msdkit.progress import console
@@ -31,7 +31,16 @@ from msdkit.runs.folder import (
     alone_in,
     differences,
     environment,
+    equal,
     resolved_yaml,
+)
+from msdkit.runs.provenance import (
+    PROCESSORS,
+    Inputs,
+    changed,
+    full_inputs,
+    read_inputs,
+    same_but_for_places,
 )
 from msdkit.runs.results import Results, read_results, write_results
 from msdkit.runs.search import searched
@@ -126,17 +135,21 @@ def _finished(experiment: Experiment) -> Results | None:
 
 
 def _begin(experiment: Experiment, config: ExperimentConfig) -> None:
-    """Write down whose the run folder is, and take away what killed writers left of its files;
-    `config` may ask for a search."""
-    folder = experiment.folder
+    """Write down whose the run folder is and what it began with, and take away what killed writers
+    left of its files; `config` may ask for a search."""
+    folder, now = experiment.folder, full_inputs(experiment)
+    goes_on = (folder / CONFIG).exists()
+    if goes_on:
+        _refuse_changed(experiment, now)
     for name in OWN:
         sweep(folder / name)
-    if (folder / CONFIG).exists():
-        return
-    write_sealed(folder / ENVIRONMENT, json.dumps(environment(config.seed), indent=1))
-    write_sealed(folder / INPUTS, json.dumps(experiment.provenance(), indent=1))
     asked = replace(experiment.config, weighting=config.weighting)  # a search is kept
-    write_text(folder / CONFIG, resolved_yaml(asked))
+    if goes_on and read_inputs(folder) == now and not differences(asked, folder):
+        return
+    if not goes_on:
+        write_sealed(folder / ENVIRONMENT, json.dumps(environment(config.seed), indent=1))
+    write_sealed(folder / INPUTS, json.dumps(now, indent=1))
+    write_text(folder / CONFIG, resolved_yaml(asked))  # of a run that goes on: where things are now
 
 
 def finished(config: ExperimentConfig, *, tiny: bool, kept: RunCache) -> Results | None:
@@ -149,20 +162,23 @@ def check_config(experiment: Experiment) -> None:
     nothing else is read."""
     folder = experiment.folder
     check_ours(folder, RUN)
-    if (folder / CONFIG).exists() and (other := differences(experiment.config, folder)):
+    if not (folder / CONFIG).exists():
+        return
+    same = same_but_for_places if PROCESSORS in read_inputs(folder) else equal
+    if other := differences(experiment.config, folder, same):
         raise ConfigError(f"run_dir {folder} belongs to another config ({other}); {ANOTHER}")
 
 
 def _check_owner(experiment: Experiment) -> None:
     """ConfigError when the folder holds the run of another config, of other data or teacher."""
-    folder = experiment.folder
     check_config(experiment)
-    if not (folder / CONFIG).exists():
-        return
-    check(folder / INPUTS)
-    held, now = json.loads((folder / INPUTS).read_text(encoding="utf-8")), experiment.provenance()
-    changed = [what for what in now if now[what] != held[what]]
-    if changed:
+    if (experiment.folder / CONFIG).exists():
+        _refuse_changed(experiment, experiment.provenance())
+
+
+def _refuse_changed(experiment: Experiment, now: Inputs) -> None:
+    if other := changed(experiment, read_inputs(experiment.folder), now):
         raise ConfigError(
-            f"run_dir {folder}: its {' and '.join(changed)} changed since the run began; {ANOTHER}"
+            f"run_dir {experiment.folder}: its {' and '.join(other)} changed since the run began; "
+            f"{ANOTHER}"
         )

@@ -1,0 +1,225 @@
+"""Digests of files' contents: a file is read once, and again only when it has changed.
+
+XXH3 with 128 bits (xxhash) keeps up with the page cache, which blake2b and sha256 do not. It tells
+apart what differs by accident; against forgery there is nothing to win, for who can forge a picture
+may as well replace it. Downloads are compared by sha256 (`hub/download`).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import xxhash
+
+from msdkit.errors import DataError
+from msdkit.io.cache import cache_dir
+from msdkit.io.files import whole
+from msdkit.io.locks import alone
+from msdkit.io.strings import find, names
+
+INDEX = "xxh3_128.index"
+SETTLED = 2 * 10**9  # ns: the coarsest clock of a file system in use (FAT's)
+TRIES = 3  # of reading a file that changes meanwhile
+THREADS = min(2 * (os.cpu_count() or 1), 32)  # who reads leaves the interpreter's lock
+TASK = 64  # files that a thread reads in a row
+BUFFER = 1 << 20
+WAITING = 1024  # digests that may be lost by a kill
+
+
+class Content(NamedTuple):
+    """The digest of a file's content, in hexadecimal, and the state that the file was in; both are
+    empty where there is no file that can be read."""
+
+    digest: str = ""
+    state: str = ""
+
+
+def content_digest(path: str | Path) -> str:
+    """The digest of one file's content; DataError when it cannot be read.
+
+    For many files `contents` is quicker.
+    """
+    return _readable(path, _index(cache_dir()).contents([str(path)], at_once=False)[0])
+
+
+def content_digests(paths: Iterable[str | Path]) -> list[str]:
+    """Those of several files, kept for later starts; DataError when one cannot be read."""
+    given = list(paths)
+    return [_readable(p, c) for p, c in zip(given, contents(list(map(str, given))), strict=True)]
+
+
+def _readable(path: str | Path, content: Content) -> str:
+    if not content.digest:
+        raise DataError(f"cannot read the file {path}: {_why_not(Path(path))}")
+    return content.digest
+
+
+def _why_not(path: Path) -> str:
+    try:
+        if path.exists() and not path.is_file():  # a pipe would wait for ever to be opened
+            return "it is no regular file"
+        path.open("rb").close()
+    except (OSError, ValueError) as error:
+        return str(error)
+    return "it was not there a moment ago"
+
+
+def contents(paths: Sequence[str]) -> list[Content]:
+    """Many files at once: those that are new or have changed are read by several threads, and by
+    one of several processes; what came out is kept for later starts."""
+    return _index(cache_dir()).contents(paths)
+
+
+def state_of(path: str) -> str:
+    """What changes whenever a file does: device, inode, size, and both times of change in ns.
+
+    Where the file lies is no part of it. The second time is the inode's own (ctime), which no
+    program can set: it tells a change that keeps size and time. "" when there is no such file.
+    """
+    try:
+        found = os.stat(path)  # noqa: PTH116 (a Path costs more than the call)
+    except (OSError, ValueError):
+        return ""
+    return _state(found) if stat.S_ISREG(found.st_mode) else ""
+
+
+def _state(of: os.stat_result) -> str:
+    return f"{of.st_dev} {of.st_ino} {of.st_size} {of.st_mtime_ns} {of.st_ctime_ns}"
+
+
+@cache
+def _index(folder: Path) -> _Index:
+    """That of a cache folder."""
+    return _Index(folder / "digests" / INDEX)
+
+
+class _Index:
+    """{state of a file: digest of its content}, in one file that processes replace as a whole.
+
+    The file: 16 bytes of checksum, then names of the states, 16 bytes each and sorted, then the
+    digests, 16 bytes each. What cannot be read or written costs time alone.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self._read = path, ""
+        self._fresh: dict[str, bytes] = {}  # not yet in the file
+        self._hold(np.empty(0, "S16"), np.empty((0, 16), np.uint8))
+
+    def contents(self, paths: Sequence[str], at_once: bool = True) -> list[Content]:
+        """at_once: whether what is read is written, and other processes wait for it."""
+        self._refresh()
+        states = list(map(state_of, paths))
+        found = dict(zip(states, self._find(states), strict=True))
+        lacking = {s: path for s, path in zip(states, paths, strict=True) if s and not found[s]}
+        known = {state: Content(digest.hex(), state) for state, digest in found.items()}
+        if lacking:
+            with self._turn() if at_once else ExitStack():
+                known |= self._completed(lacking)
+                if at_once or len(self._fresh) >= WAITING:
+                    self._write()
+        return [known[state] for state in states]
+
+    def _completed(self, lacking: dict[str, str]) -> dict[str, Content]:
+        """{state: content} of these files, by another process's work or ours."""
+        self._refresh()
+        found = dict(zip(lacking, self._find(list(lacking)), strict=True))
+        known = {s: Content(digest.hex(), s) for s, digest in found.items() if digest}
+        left = {s: path for s, path in lacking.items() if s not in known}
+        for state, (digest, seen, settled) in zip(
+            left, _all_read(list(left.values())), strict=True
+        ):
+            known[state] = Content(digest.hex(), seen)
+            if settled:
+                self._fresh[seen] = digest
+        return known
+
+    def _find(self, states: list[str]) -> list[bytes]:
+        """The digest of each; b"" where it is not known."""
+        rows = find(self._table, states)
+        held = self._digests[rows].tobytes() if len(self._digests) else b""
+        return [
+            held[16 * i : 16 * i + 16] if row >= 0 else self._fresh.get(state, b"")
+            for i, (row, state) in enumerate(zip(rows.tolist(), states, strict=True))
+        ]
+
+    def _hold(self, held: np.ndarray, digests: np.ndarray) -> None:
+        """held: S16 `[N]`, sorted; digests: uint8 `[N, 16]`"""
+        self._table, self._digests = {"names": held, "rows": np.arange(len(held))}, digests
+
+    def _refresh(self) -> None:
+        """Read the file unless it is as it was."""
+        state = state_of(str(self.path))
+        if state == self._read:
+            return
+        self._read = state
+        with suppress(OSError, ValueError):  # an empty file cannot be mapped
+            data = np.asarray(np.memmap(self.path, np.uint8, "r"))
+            if xxhash.xxh3_128(data[16:].data).digest() == data[:16].tobytes():
+                held, digests = data[16:].reshape(2, -1, 16)
+                self._hold(held.reshape(-1).view("S16"), digests)
+
+    def _write(self) -> None:
+        if not self._fresh:
+            return
+        self._refresh()
+        fresh = np.frombuffer(b"".join(self._fresh.values()), np.uint8).reshape(-1, 16)
+        held = np.concatenate([self._table["names"], names(self._fresh)])
+        order = held.argsort(kind="stable")  # quick, as most is sorted
+        held, digests = held[order], np.concatenate([self._digests, fresh])[order]
+        body = held.tobytes() + digests.tobytes()
+        with suppress(OSError):
+            with whole(self.path) as partial:
+                partial.write_bytes(xxhash.xxh3_128(body).digest() + body)
+            self._hold(held, digests)
+            self._fresh = {}
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Inside, other processes wait, where the disk has locks and we may write to it."""
+        with ExitStack() as held:
+            with suppress(OSError, DataError):
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                held.enter_context(alone(self.path.with_suffix(".claim")))
+            yield
+
+
+def _all_read(paths: list[str]) -> Iterator[tuple[bytes, str, bool]]:
+    """(digest, state, whether it may be kept) of each file, by several threads."""
+    tasks = [paths[i : i + TASK] for i in range(0, len(paths), TASK)]
+    if len(tasks) == 1:
+        return iter(_read(tasks[0]))
+    with ThreadPoolExecutor(THREADS) as pool:
+        return chain.from_iterable(list(pool.map(_read, tasks)))
+
+
+def _read(paths: list[str]) -> list[tuple[bytes, str, bool]]:
+    buffer = memoryview(bytearray(BUFFER))
+    return [_read_one(path, buffer) for path in paths]
+
+
+def _read_one(path: str, buffer: memoryview) -> tuple[bytes, str, bool]:
+    """A state that is younger than its file system can tell apart from the next is not kept: the
+    file may change once more and look the same."""
+    for _ in range(TRIES):
+        began = time.time_ns()
+        try:
+            with open(path, "rb", buffering=0) as file:  # noqa: PTH123
+                before, content = os.fstat(file.fileno()), xxhash.xxh3_128()
+                while count := file.readinto(buffer):
+                    content.update(buffer[:count])
+                state = _state(os.fstat(file.fileno()))
+        except (OSError, ValueError):
+            return b"", "", False
+        if state == _state(before):
+            return content.digest(), state, before.st_ctime_ns + SETTLED < began
+    raise DataError(f"the file {path} is being written; start again when it is whole")
