@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from msdkit import traits
 from msdkit.config.declarations import declared, default_metrics, held_out_share
-from msdkit.config.schema import ExperimentConfig, Node
+from msdkit.config.schema import MODEL, ExperimentConfig, Node
 from msdkit.data.inputs import ModelInputs
 from msdkit.data.raw import RawSplit
 from msdkit.data.split import Split, carve
@@ -104,8 +104,12 @@ class Experiment:
         return self._new(self.config.student, 0)
 
     def use_saved_student(self) -> None:
-        """Take the run's best model, with its processors, as the student."""
-        saved = load(self.folder)
+        """Take the run's best model, with its processors, as the student; the config says where
+        their files lie now."""
+        keys = MODEL.split(self.config.student)[1]
+        given = {} if keys.teacher_processors else keys.processors
+        nodes = {m: {"name": n} if isinstance(n, str) else n for m, n in given.items()}
+        saved = load(self.folder, processors=nodes, plugins=self.config.plugins)
         saved.model.to(self.accelerator.device)
         self.student = saved
 

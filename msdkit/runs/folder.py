@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from msdkit.config.files import load_raw
+from msdkit.config.files import RawConfig, load_raw
 from msdkit.config.schema import ExperimentConfig
 from msdkit.config.validation import validate
 from msdkit.errors import DataError
@@ -88,14 +88,22 @@ def read_slices(folder: Path, split: str) -> dict[str, Any]:
 
 def read_config(folder: Path) -> ExperimentConfig:
     """The resolved config of a run folder."""
+    return validate(_raw_config(folder)).require()
+
+
+def _raw_config(folder: Path) -> RawConfig:
     if not (folder / CONFIG).is_file():
         raise DataError(f"{folder} is no run folder: {CONFIG} is missing")
-    return validate(load_raw([folder / CONFIG])).require()
+    return load_raw([folder / CONFIG])
 
 
 def differences(config: ExperimentConfig, folder: Path, same: Same = equal) -> str:
     """Where the config of a run folder differs from `config`, in words; empty if nowhere."""
-    return unlike(summary(config), summary(read_config(folder)), same)
+    raw = _raw_config(folder)
+    plugins = raw.values.get("plugins", [])
+    raw.values["plugins"] = config.plugins  # those are loaded; where the others lay may be nothing
+    there = {**summary(validate(raw).require()), "plugins": plugins}
+    return unlike(summary(config), there, same)
 
 
 def unlike(here: Any, there: Any, same: Same = equal) -> str:

@@ -132,12 +132,19 @@ class SavedModel:
         return [dict(zip(self.label_names, row, strict=True)) for row in shares.tolist()]
 
 
-def load(folder: str | Path, masking: Node | None = None) -> SavedModel:
+def load(
+    folder: str | Path,
+    masking: Node | None = None,
+    *,
+    processors: Mapping[str, Node] | None = None,
+    plugins: list[str] | None = None,
+) -> SavedModel:
     """Load a run folder's best model, or a folder with `model.json` and `model.safetensors`.
 
     folder: may be an address (see `msdkit.hub.paths`).
-    masking: how hidden modalities are removed, if not as in training. The plugins that the run was
-    trained with are imported, which runs their code: load only what you trust.
+    masking: how hidden modalities are removed, if not as in training. processors, plugins: the
+    nodes of some modalities and the list, where files that they name have moved. The plugins that
+    the run was trained with are imported, which runs their code: load only what you trust.
     """
     folder = local(folder)
     if not (folder / ABOUT).exists():
@@ -145,14 +152,16 @@ def load(folder: str | Path, masking: Node | None = None) -> SavedModel:
     for name in (ABOUT, WEIGHTS):
         check(folder / name)
     about = _read_about(folder)
+    about["processors"] |= processors or {}
+    about["plugins"] = about["plugins"] if plugins is None else plugins
     load_entry_points()
     load_plugins(about["plugins"])
     node = {"name": about["name"], **about["params"]}
     masking = masking or about["masking"]
-    processors = {
+    made = {
         m: PROCESSORS.build(n, modality=_held(about, m)) for m, n in about["processors"].items()
     }
-    for name, processor in processors.items():
+    for name, processor in made.items():
         processor.load_state(about["processor_states"][name])
     model = MODELS.build(
         node,
@@ -165,7 +174,7 @@ def load(folder: str | Path, masking: Node | None = None) -> SavedModel:
         model.eval(),
         node,
         masking,
-        processors,
+        made,
         about["processors"],
         about["fields"],
         about["task"],
