@@ -11,6 +11,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import inspect
+import secrets
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
@@ -164,10 +165,22 @@ def _build_nested(annotation: Any, value: Any, context: Mapping[str, Any]) -> An
 def code_digest(cls: type) -> str:
     """A name for a plugin's source, so that an edited one is not taken for what it was.
 
-    msdkit's own classes answer with nothing: their fingerprints have versions.
+    It is that of the file which defines the class, wherever that lies; of a class without a file
+    (a notebook's) it changes with each definition. msdkit's own classes answer with nothing: their
+    fingerprints have versions.
     """
-    source = inspect.getsourcefile(cls) if not cls.__module__.startswith("msdkit.") else None
-    return hashlib.blake2b(Path(source).read_bytes()).hexdigest()[:16] if source else ""
+    if cls.__module__.startswith("msdkit."):
+        return ""
+    try:
+        source = Path(str(inspect.getsourcefile(cls))).read_bytes()
+    except (OSError, TypeError):
+        return _unsourced(cls)
+    return hashlib.blake2b(source).hexdigest()[:16]
+
+
+@cache
+def _unsourced(cls: type) -> str:
+    return secrets.token_hex(8)
 
 
 def load_plugins(plugins: list[str], folder: Path = Path()) -> None:

@@ -9,7 +9,7 @@ from torch import nn
 
 from msdkit import builtin
 from msdkit.errors import ConfigError
-from msdkit.registry import REGISTRIES, Registry
+from msdkit.registry import REGISTRIES, Registry, code_digest
 from msdkit.types import PositiveFloat
 
 TOYS = Registry("toy")
@@ -198,3 +198,16 @@ def test_annotations_that_do_not_resolve_are_told():
     registry.register("odd")(type("Odd", (), {"__init__": init}))
     with pytest.raises(ConfigError, match=r"Odd: .*'Nowhere' is not defined"):
         registry.parameters("odd")
+
+
+def test_code_without_a_file_is_new_with_each_definition() -> None:
+    """A notebook's cell: what another session kept under its name may be of other code."""
+
+    def defined() -> type:
+        space: dict[str, Any] = {"__name__": "a_cell"}
+        exec("class Mine: pass", space)
+        return space["Mine"]
+
+    one, two = defined(), defined()
+    assert code_digest(one) == code_digest(one) != code_digest(two) != ""
+    assert code_digest(Registry) == ""

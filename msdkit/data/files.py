@@ -11,8 +11,8 @@ import numpy as np
 
 from msdkit.errors import DataError
 from msdkit.io.arrays import ArrayWriter
-from msdkit.io.digests import content_digest, contents, state_of
-from msdkit.io.strings import Strings, StringsWriter, chunks, names
+from msdkit.io.digests import content_digest, contents, state_of, states_of
+from msdkit.io.strings import Strings, StringsWriter, chunks
 from msdkit.progress import bar
 
 
@@ -27,16 +27,15 @@ class Files:
         with bar(count, f"digests of {what}", "files") as advance:
             for part in chunks(paths):
                 found = contents(part)
-                for content in found:
-                    digests.add(content.digest)
-                states.write(names(content.state for content in found).tobytes())
+                digests.extend(found.digests)
+                states.write(found.states.tobytes())
                 advance(len(part))
         self.digests: Strings = digests.finish()
         self._states: np.ndarray = states.finish()
 
     def refuse_changed(self, rows: Sequence[int], paths: Sequence[str]) -> None:
         """DataError where a file is no longer as it was when it was digested."""
-        changed = self._states[np.asarray(rows)] != names(map(state_of, paths))
+        changed = self._states[np.asarray(rows)] != states_of(paths)
         if changed.any():
             path = paths[int(changed.argmax())]
             raise DataError(f"the file {path} changed while the data were read; start again")

@@ -202,8 +202,8 @@ class RawSplit:
         files = self.files(modality)
         assert files is not None
         yield modality
-        for row, mark in enumerate(files.digests):
-            yield mark or PurePath(str(self.raw(row, modality))).name
+        for mark, raw in zip(files.digests, self.raws(modality), strict=True):
+            yield mark or PurePath(str(raw)).name
 
     @property
     def _noted(self) -> str:
@@ -262,7 +262,10 @@ class RawSplit:
 
     def raws(self, modality: str) -> Iterator[Any]:
         """The raw values of one modality, in order."""
-        return (self.raw(i, modality) for i in range(len(self)))
+        held = self._raws.get(modality)
+        if held is None:
+            return (self._read(i).raw[modality] for i in range(len(self)))
+        return map(Path, held) if self._types[modality] is Path else iter(held)
 
 
 class _ByPath(RawSplit):

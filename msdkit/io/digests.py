@@ -25,7 +25,7 @@ from msdkit.errors import DataError
 from msdkit.io.cache import cache_dir
 from msdkit.io.files import whole
 from msdkit.io.locks import alone
-from msdkit.io.strings import find, names
+from msdkit.io.strings import find_names, names
 
 INDEX = "xxh3_128.index"
 SETTLED = 2 * 10**9  # ns: the coarsest clock of a file system in use (FAT's)
@@ -36,32 +36,53 @@ BUFFER = 1 << 20
 WAITING = 1024  # digests that may be lost by a kill
 
 
-class Content(NamedTuple):
-    """The digest of a file's content, in hexadecimal, and the state that the file was in; both are
-    empty where there is no file that can be read."""
+class Contents(NamedTuple):
+    """What files hold and how they are, in the order in which they were asked for.
 
-    digest: str = ""
-    state: str = ""
-
-
-def content_digest(path: str | Path) -> str:
-    """The digest of one file's content; DataError when it cannot be read.
-
-    For many files `contents` is quicker.
+    digests: of the contents, in hexadecimal, "" where there is no file that can be read;
+    states: S16 `[N]`, names of the files' states when they were read.
     """
-    return _readable(path, _index(cache_dir()).contents([str(path)], at_once=False)[0])
+
+    digests: list[str]
+    states: np.ndarray
+
+
+class Read(NamedTuple):
+    """What reading a file came to; settled: whether its state tells it from what it may become."""
+
+    digest: bytes
+    state: str
+    settled: bool
+
+
+def contents(paths: Sequence[str]) -> Contents:
+    """Those that are new or have changed are read by several threads, and by one of several
+    processes; what came out is kept for later starts."""
+    return _index(cache_dir()).contents(paths)
 
 
 def content_digests(paths: Iterable[str | Path]) -> list[str]:
-    """Those of several files, kept for later starts; DataError when one cannot be read."""
-    given = list(paths)
-    return [_readable(p, c) for p, c in zip(given, contents(list(map(str, given))), strict=True)]
+    """The same for some files that must be there: DataError when one cannot be read."""
+    given = list(map(str, paths))
+    return list(map(_readable, given, contents(given).digests))
 
 
-def _readable(path: str | Path, content: Content) -> str:
-    if not content.digest:
+def content_digest(path: str | Path) -> str:
+    """The digest of one file's content; DataError when it cannot be read. For many files the others
+    are quicker."""
+    found = _index(cache_dir()).contents([str(path)], at_once=False)
+    return _readable(str(path), found.digests[0])
+
+
+def states_of(paths: Iterable[str]) -> np.ndarray:
+    """S16 `[N]`: names of the states that files are in now."""
+    return names(map(state_of, paths))
+
+
+def _readable(path: str, digest: str) -> str:
+    if not digest:
         raise DataError(f"cannot read the file {path}: {_why_not(Path(path))}")
-    return content.digest
+    return digest
 
 
 def _why_not(path: Path) -> str:
@@ -72,12 +93,6 @@ def _why_not(path: Path) -> str:
     except (OSError, ValueError) as error:
         return str(error)
     return "it was not there a moment ago"
-
-
-def contents(paths: Sequence[str]) -> list[Content]:
-    """Many files at once: those that are new or have changed are read by several threads, and by
-    one of several processes; what came out is kept for later starts."""
-    return _index(cache_dir()).contents(paths)
 
 
 def state_of(path: str) -> str:
@@ -115,58 +130,66 @@ class _Index:
         self._fresh: dict[str, bytes] = {}  # not yet in the file
         self._hold(np.empty(0, "S16"), np.empty((0, 16), np.uint8))
 
-    def contents(self, paths: Sequence[str], at_once: bool = True) -> list[Content]:
+    def contents(self, paths: Sequence[str], at_once: bool = True) -> Contents:
         """at_once: whether what is read is written, and other processes wait for it."""
         self._refresh()
         states = list(map(state_of, paths))
-        found = dict(zip(states, self._find(states), strict=True))
-        lacking = {s: path for s, path in zip(states, paths, strict=True) if s and not found[s]}
-        known = {state: Content(digest.hex(), state) for state, digest in found.items()}
+        marks = names(states)
+        found = self._find(states, marks)
+        lacking = {
+            s: p for s, p, digest in zip(states, paths, found, strict=True) if s and not digest
+        }
         if lacking:
             with self._turn() if at_once else ExitStack():
-                known |= self._completed(lacking)
+                read = self._completed(lacking)
                 if at_once or len(self._fresh) >= WAITING:
                     self._write()
-        return [known[state] for state in states]
+            for row, state in enumerate(states):
+                if state in read:
+                    found[row], states[row] = read[state]
+            marks = names(states)
+        return Contents(found, marks)
 
-    def _completed(self, lacking: dict[str, str]) -> dict[str, Content]:
-        """{state: content} of these files, by another process's work or ours."""
-        self._refresh()
-        found = dict(zip(lacking, self._find(list(lacking)), strict=True))
-        known = {s: Content(digest.hex(), s) for s, digest in found.items() if digest}
-        left = {s: path for s, path in lacking.items() if s not in known}
-        for state, (digest, seen, settled) in zip(
-            left, _all_read(list(left.values())), strict=True
-        ):
-            known[state] = Content(digest.hex(), seen)
-            if settled:
-                self._fresh[seen] = digest
-        return known
+    def _completed(self, lacking: dict[str, str]) -> dict[str, tuple[str, str]]:
+        """{state: (digest, the state when it was read)}, by another process's work or ours."""
+        done: dict[str, tuple[str, str]] = {}
+        if self._refresh():
+            found = self._find(list(lacking), names(lacking))
+            done = {s: (digest, s) for s, digest in zip(lacking, found, strict=True) if digest}
+        left = {state: path for state, path in lacking.items() if state not in done}
+        for state, read in zip(left, _all_read(list(left.items())), strict=True):
+            done[state] = (read.digest.hex(), read.state)
+            if read.settled:
+                self._fresh[read.state] = read.digest
+        return done
 
-    def _find(self, states: list[str]) -> list[bytes]:
-        """The digest of each; b"" where it is not known."""
-        rows = find(self._table, states)
-        held = self._digests[rows].tobytes() if len(self._digests) else b""
-        return [
-            held[16 * i : 16 * i + 16] if row >= 0 else self._fresh.get(state, b"")
-            for i, (row, state) in enumerate(zip(rows.tolist(), states, strict=True))
-        ]
+    def _find(self, states: list[str], marks: np.ndarray) -> list[str]:
+        """The digest of each; "" where it is not known."""
+        if not len(self._digests):
+            return [self._fresh.get(state, b"").hex() for state in states]
+        rows = find_names(self._table, marks)
+        held = self._digests[rows].tobytes().hex()
+        found = [held[i : i + 32] for i in range(0, len(held), 32)]
+        for row in np.flatnonzero(rows < 0).tolist():
+            found[row] = self._fresh.get(states[row], b"").hex()
+        return found
 
     def _hold(self, held: np.ndarray, digests: np.ndarray) -> None:
         """held: S16 `[N]`, sorted; digests: uint8 `[N, 16]`"""
         self._table, self._digests = {"names": held, "rows": np.arange(len(held))}, digests
 
-    def _refresh(self) -> None:
+    def _refresh(self) -> bool:
         """Read the file unless it is as it was."""
         state = state_of(str(self.path))
         if state == self._read:
-            return
+            return False
         self._read = state
         with suppress(OSError, ValueError):  # an empty file cannot be mapped
             data = np.asarray(np.memmap(self.path, np.uint8, "r"))
             if xxhash.xxh3_128(data[16:].data).digest() == data[:16].tobytes():
                 held, digests = data[16:].reshape(2, -1, 16)
                 self._hold(held.reshape(-1).view("S16"), digests)
+        return True
 
     def _write(self) -> None:
         if not self._fresh:
@@ -193,33 +216,34 @@ class _Index:
             yield
 
 
-def _all_read(paths: list[str]) -> Iterator[tuple[bytes, str, bool]]:
-    """(digest, state, whether it may be kept) of each file, by several threads."""
-    tasks = [paths[i : i + TASK] for i in range(0, len(paths), TASK)]
+def _all_read(files: list[tuple[str, str]]) -> Iterable[Read]:
+    """What several threads read of files, given as (state, path)."""
+    tasks = [files[i : i + TASK] for i in range(0, len(files), TASK)]
     if len(tasks) == 1:
-        return iter(_read(tasks[0]))
+        return _read(tasks[0])
     with ThreadPoolExecutor(THREADS) as pool:
-        return chain.from_iterable(list(pool.map(_read, tasks)))
+        return list(chain.from_iterable(pool.map(_read, tasks)))
 
 
-def _read(paths: list[str]) -> list[tuple[bytes, str, bool]]:
+def _read(files: list[tuple[str, str]]) -> list[Read]:
     buffer = memoryview(bytearray(BUFFER))
-    return [_read_one(path, buffer) for path in paths]
+    return [_read_one(path, state, buffer) for state, path in files]
 
 
-def _read_one(path: str, buffer: memoryview) -> tuple[bytes, str, bool]:
+def _read_one(path: str, before: str, buffer: memoryview) -> Read:
     """A state that is younger than its file system can tell apart from the next is not kept: the
     file may change once more and look the same."""
     for _ in range(TRIES):
-        began = time.time_ns()
+        began, content = time.time_ns(), xxhash.xxh3_128()
         try:
-            with open(path, "rb", buffering=0) as file:  # noqa: PTH123
-                before, content = os.fstat(file.fileno()), xxhash.xxh3_128()
+            with open(path, "rb", buffering=0) as file:  # noqa: PTH123 (a Path costs as much)
                 while count := file.readinto(buffer):
                     content.update(buffer[:count])
-                state = _state(os.fstat(file.fileno()))
+                after = os.fstat(file.fileno())
         except (OSError, ValueError):
-            return b"", "", False
-        if state == _state(before):
-            return content.digest(), state, before.st_ctime_ns + SETTLED < began
+            return Read(b"", "", False)
+        state = _state(after)
+        if state == before:
+            return Read(content.digest(), state, after.st_ctime_ns + SETTLED < began)
+        before = state  # it changed, also while it was read: once more
     raise DataError(f"the file {path} is being written; start again when it is whole")

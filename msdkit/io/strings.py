@@ -66,6 +66,14 @@ class StringsWriter:
         self._blob.write(data)
         self._ends.write(self._end.to_bytes(8, sys.byteorder))
 
+    def extend(self, texts: Sequence[str]) -> None:
+        """Append several texts at once, which is quicker."""
+        data = list(map(encode, texts))
+        ends = self._end + np.cumsum(list(map(len, data)), dtype=np.int64)
+        self._end = int(ends[-1]) if len(ends) else self._end
+        self._blob.write(b"".join(data))
+        self._ends.write(ends.tobytes())
+
     def finish(self) -> Strings:
         """All texts in the order in which they came."""
         return Strings(self._blob.finish(), self._ends.finish())
@@ -74,8 +82,8 @@ class StringsWriter:
 def stored(texts: Iterable[str]) -> Strings:
     """The texts of an iterable, which need not fit into memory."""
     writer = StringsWriter()
-    for text in texts:
-        writer.add(text)
+    for part in chunks(texts):
+        writer.extend(part)
     return writer.finish()
 
 
@@ -138,7 +146,12 @@ def table(texts: Iterable[str]) -> dict[str, np.ndarray]:
 
 def find(held: dict[str, np.ndarray], texts: Sequence[str]) -> np.ndarray:
     """int64 `[N]`: the row of each text in a table, -1 where it has none"""
-    wanted, known = names(texts), held["names"]
+    return find_names(held, names(texts))
+
+
+def find_names(held: dict[str, np.ndarray], wanted: np.ndarray) -> np.ndarray:
+    """The same for texts of these names."""
+    known = held["names"]
     if not len(known):
         return np.full(len(wanted), -1)
     places = known.searchsorted(wanted)

@@ -70,6 +70,11 @@ def state(folder: Path) -> dict[Path, tuple[int, int]]:
     return {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in files}
 
 
+def caches(folder: Path) -> dict[Path, tuple[int, int]]:
+    """The same of what was processed and what teachers answered."""
+    return state(folder / "cache" / "processed") | state(folder / "cache" / "teacher")
+
+
 @pytest.mark.filterwarnings("always::DeprecationWarning")
 def test_the_plugin_is_told_its_old_names(before: Path) -> None:
     with pytest.warns(DeprecationWarning, match="is now msdkit") as told:
@@ -125,12 +130,12 @@ def test_a_run_made_anew_leaves_the_old_caches_and_comes_to_the_same(
     before: Path, name: str
 ) -> None:
     """Their names changed once, when contents came to be digested: new ones stand beside them."""
-    cache = state(before / "cache")
+    old = caches(before)
     run(name, "run_dir=runs/anew")
-    built = state(before / "cache")
-    assert cache.items() < built.items()
+    built = caches(before)
+    assert old.items() < built.items()
     run(name, "run_dir=runs/again")
-    assert state(before / "cache") == built
+    assert caches(before) == built
     for file in ("predictions.jsonl", "metrics.jsonl"):
         assert_same(read(before / "runs/anew" / file), read(HERE / "runs" / name / file))
     mine, theirs = (read(f / "inputs.json") for f in (before / "runs/anew", HERE / "runs" / name))

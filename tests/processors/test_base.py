@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from plugins import plugins_forgotten
 from xxhash import xxh3_128
 
 from msdkit.errors import DataError
 from msdkit.processors.base import Processor
+from msdkit.registry import PROCESSORS, load_plugins
 from msdkit.signatures import config_parameters
 from msdkit.types import Modality
 
@@ -97,6 +99,64 @@ def test_a_raised_version_changes_the_fingerprint(monkeypatch):
     before = Letters().fingerprint()
     monkeypatch.setattr(Letters, "version", 2)
     assert Letters().fingerprint() != before
+
+
+SOURCE = """
+from msdkit.processors.base import Processor
+from msdkit.registry import PROCESSORS
+from msdkit.types import Modality
+
+@PROCESSORS.register("moved")
+class Moved(Processor):
+    modality = Modality("tokens", 9)
+
+    def __init__(self, *, at=1):
+        self.at = at
+
+    def __call__(self, raw):
+        return raw
+"""
+
+
+def moved(path: Path, source: str = SOURCE) -> str:
+    """The fingerprint of a plugin that lies there."""
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(source)
+    with plugins_forgotten():
+        load_plugins([str(path)])
+        return PROCESSORS.build("moved").fingerprint()
+
+
+def test_where_a_plugin_lies_is_no_part_of_it(tmp_path):
+    """It is known by its name, its version and the file that it is written in."""
+    before = moved(tmp_path / "one.py")
+    assert moved(tmp_path / "elsewhere" / "two.py") == before
+    assert moved(tmp_path / "one.py", SOURCE + "# edited") != before
+    assert moved(tmp_path / "one.py", SOURCE.replace("at=1", "at=2")) != before
+
+
+def test_paths_of_files_are_known_by_content(tmp_path, monkeypatch):
+    class Reader(Letters):
+        def __init__(self, *, store: str, also: dict[str, str], note: str = "") -> None:
+            self.store, self.also = store, also
+
+        def files(self):
+            return [Path(self.store) / "index", *map(Path, self.also.values())]
+
+    def read(place: Path, content: str = "x", **more: str) -> str:
+        place.mkdir(exist_ok=True)
+        (place / "index").write_text(content)
+        (place / "w.bin").write_text("y")
+        return Reader(store=str(place), also={"w": str(place / "w.bin")}, **more).fingerprint()
+
+    before = read(tmp_path / "one")
+    (tmp_path / "link").symlink_to(tmp_path / "one")
+    assert read(tmp_path / "two") == read(tmp_path / "link") == before
+    assert read(tmp_path / "two", "z") != before
+    assert read(tmp_path / "one", note=str(tmp_path / "other")) != before, "it is no file of these"
+    monkeypatch.chdir(tmp_path)
+    assert read(Path("one")) == before
+    assert read(Path("one"), note="a\0b") != read(Path("one"), note="x" * 5000)
 
 
 def test_copies_keep_what_was_noted():
