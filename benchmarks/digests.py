@@ -26,7 +26,7 @@ from rows import Row, machine, report
 from timing import Seconds, seconds_each
 
 FILES, SIZE = 2_000, 60_000  # pictures, bytes of each
-REPEATS, COLD = 5, 3
+REPEATS, COLD = 5, 3  # of reading, from the page cache and the disk
 
 
 def write_files(folder: Path, count: int) -> list[str]:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import attention
 import commands
+import digests
 import fusion
 import scale
 import steps
@@ -39,6 +40,7 @@ def parts(folder: Path, full: bool) -> dict[str, Callable[[], Part]]:
         "fusion": lambda: (fusion.measure(folder), []),
         "store": lambda: (store.measure(folder), []),
         "teacher_cache": lambda: teacher_cache.measure(folder),
+        "digests": lambda: digests.measure(folder),
         "commands": lambda: (commands.measure(), []),
         "scale": lambda: (scale.measure(full), []),
     }

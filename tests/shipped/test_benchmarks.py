@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 
 import baselines
+import digests
 import fusion
 import route
 import scale
@@ -24,6 +25,7 @@ from end_loss import end_losses, same_end
 from flops import needed_flops
 from rows import Row, slug
 from workload import TINY, cached, collate, real_tokens, step, telling, trainer
+from xxhash import xxh3_128
 
 import msdkit
 from msdkit.registry import MODELS
@@ -170,3 +172,12 @@ def test_pickles_in_an_lmdb_hold_what_the_store_holds(tmp_path):
     expected = store.gather(store.rows(["3", "1"]))
     assert (values.numpy() == expected[0]).all()
     assert (mask.numpy() == expected[1]).all()
+
+
+def test_digests_are_those_of_what_plain_reading_reads(tmp_path, monkeypatch):
+    monkeypatch.setenv("MSDKIT_CACHE", str(tmp_path))  # and what the benchmark sets is undone
+    paths = digests.write_files(tmp_path / "pictures", 3)
+    found = digests.digest_all(paths, tmp_path)
+    assert found == [xxh3_128(Path(path).read_bytes()).hexdigest() for path in paths]
+    assert len(set(found)) == 3
+    assert digests.child(tmp_path, 3).keys() == {"all", "digests"}
