@@ -11,8 +11,8 @@ import os
 import stat
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -25,13 +25,14 @@ from msdkit.errors import DataError
 from msdkit.io.cache import cache_dir
 from msdkit.io.files import whole
 from msdkit.io.locks import alone
-from msdkit.io.strings import find_names, names
+from msdkit.io.strings import find, names
 
 INDEX = "xxh3_128.index"
 SETTLED = 2 * 10**9  # ns: the coarsest clock of a file system in use (FAT's)
 TRIES = 3  # of reading a file that changes meanwhile
 THREADS = min(2 * (os.cpu_count() or 1), 32)  # who reads leaves the interpreter's lock
 TASK = 64  # files that a thread reads in a row
+LOOK = 1024  # files looked up in a row, while others are read
 BUFFER = 1 << 20
 WAITING = 1024  # digests that may be lost by a kill
 
@@ -133,41 +134,36 @@ class _Index:
     def contents(self, paths: Sequence[str], at_once: bool = True) -> Contents:
         """at_once: whether what is read is written, and other processes wait for it."""
         self._refresh()
-        states = list(map(state_of, paths))
-        marks = names(states)
-        found = self._find(states, marks)
-        lacking = {
-            s: p for s, p, digest in zip(states, paths, found, strict=True) if s and not digest
-        }
-        if lacking:
-            with self._turn() if at_once else ExitStack():
-                read = self._completed(lacking)
-                if at_once or len(self._fresh) >= WAITING:
-                    self._write()
-            for row, state in enumerate(states):
-                if state in read:
-                    found[row], states[row] = read[state]
-            marks = names(states)
-        return Contents(found, marks)
+        states: list[str] = []
+        found: list[str] = []
+        reading = _Reading()
+        with ExitStack() as held:
+            for start in range(0, len(paths), LOOK):
+                part = paths[start : start + LOOK]
+                seen = list(map(state_of, part))
+                digests = self._find(seen)
+                if not all(digests) and reading.pool is None:
+                    held.enter_context(self._turn() if at_once else nullcontext())
+                    reading.pool = held.enter_context(ThreadPoolExecutor(THREADS))
+                    if self._refresh():  # another process has read some
+                        digests = self._find(seen)
+                reading.add((s, p) for s, p, d in zip(seen, part, digests, strict=True) if not d)
+                states += seen
+                found += digests
+            done = reading.done()
+            self._fresh |= {read.state: read.digest for read in done.values() if read.settled}
+            if len(self._fresh) >= (1 if at_once else WAITING):
+                self._write()
+        for row, state in enumerate(states if done else ()):
+            if state in done:
+                found[row], states[row] = done[state].digest.hex(), done[state].state
+        return Contents(found, names(states))
 
-    def _completed(self, lacking: dict[str, str]) -> dict[str, tuple[str, str]]:
-        """{state: (digest, the state when it was read)}, by another process's work or ours."""
-        done: dict[str, tuple[str, str]] = {}
-        if self._refresh():
-            found = self._find(list(lacking), names(lacking))
-            done = {s: (digest, s) for s, digest in zip(lacking, found, strict=True) if digest}
-        left = {state: path for state, path in lacking.items() if state not in done}
-        for state, read in zip(left, _all_read(list(left.items())), strict=True):
-            done[state] = (read.digest.hex(), read.state)
-            if read.settled:
-                self._fresh[read.state] = read.digest
-        return done
-
-    def _find(self, states: list[str], marks: np.ndarray) -> list[str]:
+    def _find(self, states: list[str]) -> list[str]:
         """The digest of each; "" where it is not known."""
         if not len(self._digests):
             return [self._fresh.get(state, b"").hex() for state in states]
-        rows = find_names(self._table, marks)
+        rows = find(self._table, states)
         held = self._digests[rows].tobytes().hex()
         found = [held[i : i + 32] for i in range(0, len(held), 32)]
         for row in np.flatnonzero(rows < 0).tolist():
@@ -192,8 +188,6 @@ class _Index:
         return True
 
     def _write(self) -> None:
-        if not self._fresh:
-            return
         self._refresh()
         fresh = np.frombuffer(b"".join(self._fresh.values()), np.uint8).reshape(-1, 16)
         held = np.concatenate([self._table["names"], names(self._fresh)])
@@ -201,7 +195,7 @@ class _Index:
         held, digests = held[order], np.concatenate([self._digests, fresh])[order]
         body = held.tobytes() + digests.tobytes()
         with suppress(OSError):
-            with whole(self.path) as partial:
+            with whole(self.path, synced=False) as partial:
                 partial.write_bytes(xxhash.xxh3_128(body).digest() + body)
             self._hold(held, digests)
             self._fresh = {}
@@ -216,13 +210,26 @@ class _Index:
             yield
 
 
-def _all_read(files: list[tuple[str, str]]) -> Iterable[Read]:
-    """What several threads read of files, given as (state, path)."""
-    tasks = [files[i : i + TASK] for i in range(0, len(files), TASK)]
-    if len(tasks) == 1:
-        return _read(tasks[0])
-    with ThreadPoolExecutor(THREADS) as pool:
-        return list(chain.from_iterable(pool.map(_read, tasks)))
+class _Reading:
+    """Files that threads of a pool read, while more are added."""
+
+    def __init__(self) -> None:
+        self.pool: ThreadPoolExecutor | None = None
+        self._asked: dict[str, str] = {}
+        self._tasks: list[Future[list[Read]]] = []
+
+    def add(self, files: Iterable[tuple[str, str]]) -> None:
+        """Files as (state, path); equal states are read once."""
+        new = [(s, p) for s, p in dict(files).items() if s and s not in self._asked]
+        self._asked |= new
+        for start in range(0, len(new), TASK):
+            assert self.pool is not None
+            self._tasks.append(self.pool.submit(_read, new[start : start + TASK]))
+
+    def done(self) -> dict[str, Read]:
+        """{state: what was read}, when all are"""
+        found = chain.from_iterable(task.result() for task in self._tasks)
+        return dict(zip(self._asked, found, strict=True))
 
 
 def _read(files: list[tuple[str, str]]) -> list[Read]:

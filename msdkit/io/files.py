@@ -16,12 +16,14 @@ DIGITS = 8  # in the name of a file that is being written
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def whole(path: Path, synced: bool = True) -> Iterator[Path]:
     """Inside, write the file that it gives; then that takes the place of `path` at once, and is on
     the disk, as is its name. An error leaves nothing of it; what a kill leaves stays until its
     owner, who claims `path` or goes on with the run that it is of, calls `sweep`.
 
     The file may be read by whom the umask lets, whatever writes it: safetensors shuts others out.
+    synced: whether the disk is waited for; else a power cut may leave a damaged file, which its
+    readers must notice.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # Processes, also of several hosts, may write the same file at once: the last one's stays
@@ -29,9 +31,11 @@ def whole(path: Path) -> Iterator[Path]:
     try:
         yield partial
         partial.chmod(_mode_of_new_files(path))
-        sync(partial)
+        if synced:
+            sync(partial)
         partial.replace(path)
-        sync(path.parent)
+        if synced:
+            sync(path.parent)
     finally:
         partial.unlink(missing_ok=True)
 

@@ -146,12 +146,7 @@ def table(texts: Iterable[str]) -> dict[str, np.ndarray]:
 
 def find(held: dict[str, np.ndarray], texts: Sequence[str]) -> np.ndarray:
     """int64 `[N]`: the row of each text in a table, -1 where it has none"""
-    return find_names(held, names(texts))
-
-
-def find_names(held: dict[str, np.ndarray], wanted: np.ndarray) -> np.ndarray:
-    """The same for texts of these names."""
-    known = held["names"]
+    wanted, known = names(texts), held["names"]
     if not len(known):
         return np.full(len(wanted), -1)
     places = known.searchsorted(wanted)
