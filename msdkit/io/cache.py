@@ -9,7 +9,7 @@ from pathlib import Path
 from msdkit.io.owned import Kind, own
 
 # All that is kept in it; the first of it is there before the mark
-PARTS = frozenset({"data", "downloads", "packages", "parsed", "processed", "teacher"})
+PARTS = frozenset({"data", "digests", "downloads", "packages", "parsed", "processed", "teacher"})
 
 
 def _ours(folder: Path) -> bool:

@@ -23,7 +23,7 @@ import xxhash
 
 from msdkit.errors import DataError
 from msdkit.io.cache import cache_dir
-from msdkit.io.files import whole
+from msdkit.io.files import sweep, whole
 from msdkit.io.locks import alone
 from msdkit.io.strings import find, names
 
@@ -207,6 +207,7 @@ class _Index:
             with suppress(OSError, DataError):
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 held.enter_context(alone(self.path.with_suffix(".claim")))
+                sweep(self.path)
             yield
 
 
