@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from msdkit.io.digests import content_digests
+from msdkit.io.seals import check
 from msdkit.io.strings import digest
 from msdkit.runs.experiment import Experiment
 from msdkit.runs.folder import INPUTS
@@ -20,7 +21,8 @@ Inputs = dict[str, Any]
 
 
 def read_inputs(folder: Path) -> Inputs:
-    """What a run began with."""
+    """What a run began with; DataError when that is damaged."""
+    check(folder / INPUTS)
     return json.loads((folder / INPUTS).read_text(encoding="utf-8"))
 
 
