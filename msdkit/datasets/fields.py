@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from msdkit.errors import ConfigError, DataError, listing, suggest
+from msdkit.io.npy import load_npy
 
 FieldType = Literal["text", "image", "features", "array"]
 TYPES: tuple[FieldType, ...] = get_args(FieldType)
@@ -79,10 +80,10 @@ def _array(value: Any, folder: Path, where: str) -> np.ndarray:
     """Nested lists in the row itself, or the name of an `.npy` file."""
     try:
         if isinstance(value, str):
-            array = np.load(inside(folder, value, where), allow_pickle=False)
+            array = load_npy(inside(folder, value, where))
         else:
             array = np.asarray(value)
-    except ValueError as error:  # ragged lists, or a file that is no array
+    except (ValueError, DataError) as error:  # ragged lists, or a file that is no array
         raise DataError(f"{where}: not an array: {error}") from error
     if array.ndim == 1 and array.size and array.dtype.kind in "iu":
         if array.max() > np.iinfo(np.int64).max:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from msdkit.errors import ConfigError, DataError
-from msdkit.io.pickles import load_npy
+from msdkit.io.npy import load_npy
 
 WIDTH = 4096  # of the posters' features, from VGG16
 PARTS = ("genres", "imdb_ids", "sequences", "vgg_features")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import reprlib
 from collections.abc import Mapping
 from itertools import cycle, islice
 from pathlib import Path
@@ -21,7 +22,7 @@ from msdkit.datasets.vqa_table import (
     each_once,
 )
 from msdkit.errors import DataError
-from msdkit.io.pickles import load_npy
+from msdkit.io.npy import load_npy
 
 # What the annotators said, as it was said; else what MMF reads, valid: those that are classes
 _ANSWERS = ("all_answers", "answers", "valid_answers")
@@ -40,13 +41,13 @@ def _parse_imdb(path: Path) -> Arrays:
     for i, row in enumerate(_rows(path)):
         where = f"{path}: row {i}"
         try:
-            ids.append(int(row["question_id"]))
+            ids.append(_whole(row["question_id"]))
             pictures.append(_picture(row["image_id"]))
             texts.append(_text(row["question_str"] if "question_str" in row else row["question"]))
             if answers := _annotators(row):
                 tally.add(answers, "", "", where)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise DataError(f"{where}: no row of an imdb of VQA v2: {error!r}") from error
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise DataError(f"{where}: no row of an imdb of VQA v2: {error!r:.200}") from error
     numbers = np.array(ids, np.int64)
     each_once(numbers, path)
     if len(tally) not in (0, len(ids)):
@@ -62,7 +63,9 @@ def _rows(path: Path) -> list[Any]:
     if isinstance(rows, Mapping):
         rows = rows.get("data")
     if not isinstance(rows, list | np.ndarray):
-        raise DataError(f"{path}: expected rows, or a dictionary with `data`, got {rows!r:.80}")
+        raise DataError(
+            f"{path}: expected rows, or a dictionary with `data`, got {reprlib.repr(rows)}"
+        )
     rows = list(rows)
     headed = bool(rows) and isinstance(rows[0], Mapping) and "question_id" not in rows[0]
     return rows[1:] if headed else rows
@@ -84,10 +87,14 @@ def _picture(number: Any) -> int:
     """COCO's number, of 458752, "458752" or "COCO_train2014_000000458752"."""
     if isinstance(number, str) and (found := re.fullmatch(r"(?:COCO_\w+_)?(\d+)", number)):
         return int(found[1])
-    return int(number)
+    return _whole(number)
+
+
+def _whole(number: Any) -> int:
+    return int(np.int64(int(number)))
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"expected a text, got {value!r:.40}")
+        raise TypeError(f"expected a text, got {reprlib.repr(value)}")
     return value

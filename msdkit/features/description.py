@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -70,7 +71,7 @@ def described(where: str, about: Mapping[str, Any]) -> Detected:
     if not isinstance(features, np.ndarray):
         raise DataError(
             f"{where}: expected a dictionary with `features`, an array (or "
-            f"{', '.join(FEATURES[1:])}); it holds {', '.join(map(str, about))}"
+            f"{', '.join(FEATURES[1:])}); it holds {', '.join(map(str, about)):.200}"
         )
     rows = _rows(features)
     length = len(features) if features.ndim == 2 else 0  # what is said of padding goes with it
@@ -142,7 +143,8 @@ def _scores(where: str, about: Mapping[str, Any]) -> np.ndarray | None:
 
 
 def _short(value: Any) -> str:
-    return f"{' '.join(repr(value).split()):.80}"
+    text = repr(value) if isinstance(value, np.ndarray) else reprlib.repr(value)  # both cut it
+    return f"{' '.join(text.split()):.80}"
 
 
 def _side(where: str, about: Mapping[str, Any], names: tuple[str, ...]) -> float | None:
@@ -154,7 +156,7 @@ def _side(where: str, about: Mapping[str, Any], names: tuple[str, ...]) -> float
     try:
         if isinstance(value, int | float | np.number | str) and not isinstance(value, bool):
             return float(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         pass
     raise DataError(f"{where}: {names[0]} {_short(given)}; expected a number of pixels")
 

@@ -13,8 +13,9 @@ import numpy as np
 
 from msdkit.errors import DataError
 from msdkit.features.description import SCORES, SHARES, Detected, Selection, checked, described
-from msdkit.features.sources import Entry, Source, as_text, load_npz, words
-from msdkit.io.pickles import load_plain
+from msdkit.features.sources import Entry, Source, as_text
+from msdkit.io.npy import load_npz
+from msdkit.io.pickles import load_plain, words
 
 
 @contextmanager

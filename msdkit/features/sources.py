@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import base64
-import io
-import zipfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -26,9 +24,10 @@ from msdkit.features.description import (
     checked,
     described,
 )
-from msdkit.io.pickles import load_npy
+from msdkit.io.npy import load_npy, load_npz
+from msdkit.io.pickles import words
 
-LARGEST = 1 << 28  # bytes of one record, unpacked
+LARGEST = 1 << 28  # bytes of one record
 MEGABYTE = 1 << 20
 
 
@@ -143,15 +142,6 @@ class NpzFolder(_Folder):
 NAMES = ("num_bbox", *FEATURES, *BOXES, SHARES, SCORES, *chain.from_iterable(SIDES))
 
 
-def load_npz(data: bytes, names: Iterable[str]) -> dict[str, np.ndarray]:
-    """Those of these arrays that an `.npz` file has; ValueError on one that unpacks to too much."""
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        if sum(member.file_size for member in archive.infolist()) > LARGEST:
-            raise ValueError(f"unpacks to more than {LARGEST >> 20} MB")
-    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in names if name in arrays}
-
-
 class Tsv(Source):
     """Bottom-up attention's TSV: image_id, image_w, image_h, num_boxes, boxes, features (Anderson
     et al., arXiv 1707.07998); or LXMERT's ten columns, img_id, img_h, img_w, objects_id, …
@@ -205,7 +195,3 @@ def _decoded(row: list[bytes], where: str) -> Detected:
 
 def as_text(name: bytes) -> str:
     return name.decode("utf-8", "surrogateescape")
-
-
-def words(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

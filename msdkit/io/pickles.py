@@ -4,140 +4,129 @@ from __future__ import annotations
 
 import io
 import pickle
-import re
-from collections import OrderedDict
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any, ClassVar
 
-import numpy as np
-
 from msdkit.errors import DataError
+from msdkit.io.bounds import check_plain
+from msdkit.io.pickle_makers import ADMITTED, Makers, Pending, hashed
 
 
 def load_plain(data: bytes, where: str) -> Any:
     """The value of a pickle that holds numbers, texts, containers and numpy arrays alone.
 
-    Whatever else a pickle asks for is refused by name before anything is called. `where` names the
-    file and the entry in messages.
+    Whatever else a pickle asks for is refused by name before anything is called, and so is one
+    whose sizes are not those of its bytes. `where` names the file and the entry in messages.
     """
     try:
-        return _Plain(data, where).load()
+        value = _Plain(data, where).load()
+        check_plain(value, len(data))
+        return value
     except DataError:
         raise
     except Exception as error:  # a damaged pickle can raise nearly anything
-        raise DataError(f"{where}: not a readable pickle: {_words(error)}") from error
+        raise DataError(f"{where}: not a readable pickle: {words(error)}") from error
 
 
-def load_npy(path: str | Path) -> np.ndarray:
-    """The array of a `.npy` file; one of objects may hold what `load_plain` admits."""
-    try:
-        with Path(path).open("rb") as file:
-            version = np.lib.format.read_magic(file)
-            header = np.lib.format.read_array_header_1_0
-            if version != (1, 0):
-                header = np.lib.format.read_array_header_2_0
-            shape, _, dtype = header(file)
-            rest = file.read() if dtype.hasobject else b""
-        array = load_plain(rest, str(path)) if rest else np.load(path, allow_pickle=False)
-        if not isinstance(array, np.ndarray) or array.shape != shape:
-            raise ValueError(f"its header promises shape {list(shape)}")
-        return array
-    except (OSError, ValueError, EOFError, SyntaxError) as error:
-        raise DataError(f"{path}: not a readable .npy file: {_words(error)}") from error
+def words(error: object) -> str:
+    """What an error says, in a line."""
+    return f"{' '.join(str(error).split()):.200}" or type(error).__name__
+
+
+class _Memo(dict[int, Any]):
+    """What a pickle may refer to again; of what was pending, what came of it."""
+
+    def __getitem__(self, index: int) -> Any:
+        found = super().__getitem__(index)
+        return found.value if type(found) is Pending else found
 
 
 class _Plain(pickle._Unpickler):
-    """An unpickler that knows the names below and no other.
+    """An unpickler that makes plain values by the functions of `Makers` and calls nothing else.
 
     It is the one written in Python: in the one in C, ten bytes can ask for a memo of 64 GB.
     """
 
     dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)
+    stack: list[Any]
+    pop_mark: Callable[[], list[Any]]
+    read: Callable[[int], bytes]
 
     def __init__(self, data: bytes, where: str) -> None:
         super().__init__(io.BytesIO(data), encoding="latin1")  # latin1: arrays from Python 2
-        self._where = where
+        self._where, self._size, self.memo = where, len(data), _Memo()
+        self._makers = Makers(len(data))
 
     def find_class(self, module: str, name: str) -> Any:
-        known = _ADMITTED.get((module, name))
+        known = ADMITTED.get((module, name))
         if known is None:
             raise DataError(
-                f"{self._where}: the pickle asks for '{module}.{name}' and was refused; only numpy "
-                "arrays and plain containers are admitted"
+                f"{self._where}: the pickle asks for '{words(f'{module}.{name}')}' and was "
+                "refused; only numpy arrays and plain containers are admitted"
             )
-        return known
-
-    def load_build(self) -> None:
-        """Give an array its content, a dtype its byte order; nothing else has a state.
-
-        A dtype's own __setstate__ believes what it is told: to hold no objects, for one, and bytes
-        of the file would then be read as addresses of objects.
-        """
-        state = self.stack.pop()  # type: ignore[attr-defined]
-        made: Any = self.stack[-1]  # type: ignore[attr-defined]
-        if isinstance(made, np.dtype):
-            order = "|" if made.hasobject else state[1]
-            if order not in ("<", ">", "|", "=") or any(x is not None for x in state[2:5]):
-                raise ValueError(f"no state of a plain dtype: {state!r:.80}")
-            sizes = made.itemsize, made.alignment, made.flags
-            state = (3, order, None, None, None, *sizes)
-            made.__setstate__(state)  # type: ignore[attr-defined]
-        elif isinstance(made, np.ndarray):
-            made.__setstate__(state)
-        else:
-            raise ValueError(f"a state for a {type(made).__name__}")
-
-    dispatch[pickle.BUILD[0]] = load_build
+        return getattr(self._makers, known)
 
     def persistent_load(self, pid: Any) -> Any:
-        raise DataError(
-            f"{self._where}: the pickle refers to the outside ({pid!r}) and was refused"
-        )
+        raise DataError(f"{self._where}: the pickle refers to the outside and was refused")
+
+    def load_build(self) -> None:
+        """Finish an array or a dtype; nothing else has a state."""
+        state, made = self.stack.pop(), self.stack.pop()
+        if type(made) is not Pending:
+            raise ValueError(f"a state for a {type(made).__name__}")
+        made.value = made.finish(state)
+        self.stack.append(made.value)
+
+    def load_long4(self) -> None:
+        raise ValueError("a whole number of more than 255 bytes")
+
+    def load_bytearray8(self) -> None:
+        """The usual one makes the array before it looks how many bytes there are."""
+        size = int.from_bytes(self.read(8), "little")
+        data = self.read(min(size, self._size))
+        if len(data) != size:
+            raise EOFError(f"{size} bytes asked for, {len(data)} there")
+        self.stack.append(bytearray(data))
+
+    def load_setitem(self) -> None:
+        self._fill(dict, [(self.stack.pop(-2), self.stack.pop())])
+
+    def load_setitems(self) -> None:
+        self._fill(dict, _pairs(self.pop_mark()))
+
+    def load_dict(self) -> None:
+        items = self.pop_mark()
+        self.stack.append({})
+        self._fill(dict, _pairs(items))
+
+    def load_additems(self) -> None:
+        self._fill(set, [hashed(item) for item in self.pop_mark()])
+
+    def load_frozenset(self) -> None:
+        items = self.pop_mark()  # puts back the stack below
+        self.stack.append(frozenset(map(hashed, items)))
+
+    def _fill(self, kind: Any, items: list[Any]) -> None:
+        if not isinstance(self.stack[-1], kind):
+            raise ValueError(f"entries for a {type(self.stack[-1]).__name__}")
+        if kind is dict:
+            items = [(hashed(key), value) for key, value in items]
+        self.stack[-1].update(items)
 
 
-def _empty_array(*_: Any) -> np.ndarray:
-    """Where an array's state is put into; what class and shape the pickle wants is not asked."""
-    return np.ndarray((0,), "b")
+for _load in (
+    _Plain.load_build,
+    _Plain.load_long4,
+    _Plain.load_bytearray8,
+    _Plain.load_setitem,
+    _Plain.load_setitems,
+    _Plain.load_dict,
+    _Plain.load_additems,
+    _Plain.load_frozenset,
+):
+    _opcode = getattr(pickle, _load.__name__.removeprefix("load_").upper())
+    _Plain.dispatch[_opcode[0]] = _load
 
 
-def _dtype(name: str, align: Any = False, copy: Any = True) -> np.dtype:
-    """A type of its own, which may be changed: numpy's is that of all arrays."""
-    if not _SIMPLE.fullmatch(name):
-        raise ValueError(f"dtype {name!r:.80}")
-    return np.dtype(name, False, True)
-
-
-def _from_buffer(buffer: Any, dtype: np.dtype, shape: Any, order: Any) -> np.ndarray:
-    return np.frombuffer(buffer, dtype).reshape(shape, order=order)
-
-
-def _scalar(dtype: np.dtype, data: bytes | str) -> Any:
-    """One number; from Python 2 its bytes come as text."""
-    return np.frombuffer(data if isinstance(data, bytes) else data.encode("latin1"), dtype)[0]
-
-
-def _encode(text: str, encoding: str = "latin1") -> bytes:
-    """How protocol 2 writes bytes."""
-    return text.encode("utf-8" if encoding.lower() in ("utf8", "utf-8") else "latin1")
-
-
-# Numbers, texts and objects; nothing with fields
-_SIMPLE = re.compile(r"[<>|=]?([biufc]\d+|[SU]\d+|O[48]?|[?])")
-
-_ADMITTED: dict[tuple[str, str], Any] = {
-    ("numpy", "ndarray"): "ndarray",  # only an argument of _reconstruct: it need not be callable
-    ("numpy", "dtype"): _dtype,
-    ("_codecs", "encode"): _encode,
-    ("collections", "OrderedDict"): OrderedDict,
-}
-for _builtins in ("builtins", "__builtin__"):
-    for _type in (set, frozenset, list, dict, tuple, bytearray, complex):
-        _ADMITTED[_builtins, _type.__name__] = _type
-for _core in ("numpy.core", "numpy._core"):
-    _ADMITTED[f"{_core}.multiarray", "_reconstruct"] = _empty_array
-    _ADMITTED[f"{_core}.multiarray", "scalar"] = _scalar
-    _ADMITTED[f"{_core}.numeric", "_frombuffer"] = _from_buffer
-
-
-def _words(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+def _pairs(items: list[Any]) -> list[tuple[Any, Any]]:
+    return list(zip(items[::2], items[1::2], strict=True))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import pickle
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from msdkit.errors import DataError
-from msdkit.io.pickles import load_npy, load_plain
+from msdkit.io.pickles import load_plain
 
 
 @pytest.mark.parametrize(
@@ -85,11 +84,3 @@ def test_a_pickle_of_python_2() -> None:
     data += b"tp4\nRp5\n(I1\n(I2\ntp6\ncnumpy\ndtype\np7\n(S'f4'\np8\nI0\nI1\ntp9\nRp10\n(I3\n"
     data += b"S'<'\np11\nNNNI-1\nI-1\nI0\ntp12\nbI00\nS'\\x00\\x00\\x80?\\x00\\x00\\x00@'\np13\n"
     assert load_plain(data + b"tp14\nb.", "here").tolist() == [1, 2]
-
-
-def test_npy_files(tmp_path: Path) -> None:
-    np.save(tmp_path / "x.npy", np.arange(3))
-    assert load_npy(tmp_path / "x.npy").tolist() == [0, 1, 2]
-    (tmp_path / "x.npy").write_bytes((tmp_path / "x.npy").read_bytes()[:-8])
-    with pytest.raises(DataError, match=r"x\.npy: not a readable \.npy file"):
-        load_npy(tmp_path / "x.npy")
