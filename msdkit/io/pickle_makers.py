@@ -39,16 +39,20 @@ class Makers:
         return tuple(self._spent(items))
 
     def set(self, items: Iterable[Any] = ()) -> Any:
-        return set(map(hashed, self._spent(items)))
+        return set(hashed(list(self._spent(items))))
 
     def frozenset(self, items: Iterable[Any] = ()) -> Any:
-        return frozenset(map(hashed, self._spent(items)))
+        return frozenset(hashed(list(self._spent(items))))
 
     def dict(self, items: Iterable[Any] = ()) -> Any:
-        return {hashed(key): value for key, value in self._spent(items)}
+        return dict(self._entries(items))
 
     def ordered(self, items: Iterable[Any] = ()) -> Any:
-        return OrderedDict((hashed(key), value) for key, value in self._spent(items))
+        return OrderedDict(self._entries(items))
+
+    def _entries(self, items: Any) -> Any:
+        items = list(self._spent(items))
+        return zip(hashed([key for key, _ in items]), [value for _, value in items], strict=True)
 
     def complex(self, real: float, imaginary: float = 0.0) -> Any:
         return complex(float(real), float(imaginary))
@@ -98,12 +102,18 @@ def _ordered(dtype: np.dtype, state: Any) -> np.dtype:
     return dtype.newbyteorder(order)  # type: ignore[arg-type]
 
 
-def hashed(key: Any) -> Any:
-    """A key or an entry of a set; ValueError on what may take long to hash: tuples in tuples."""
-    parts = key if type(key) is tuple and len(key) <= 16 else (key,)
-    if not all(part is None or isinstance(part, _KEYS) for part in parts):
-        raise ValueError(f"a {type(key).__name__} as a key")
-    return key
+def pairs(items: list[Any]) -> Any:
+    """Keys and values that follow one another, as pairs."""
+    return zip(hashed(items[::2]), items[1::2], strict=True)
+
+
+def hashed(keys: list[Any]) -> list[Any]:
+    """Keys or entries of a set; ValueError on what may take long to hash: tuples in tuples."""
+    for key in () if _QUICK.issuperset(map(type, keys)) else keys:
+        parts = key if type(key) is tuple and len(key) <= LONGEST else (key,)
+        if not all(part is None or isinstance(part, _KEYS) for part in parts):
+            raise ValueError(f"a {type(key).__name__} as a key")
+    return keys
 
 
 def _bytes(data: Any) -> Any:
@@ -119,7 +129,9 @@ def _latin(data: Any) -> Any:
 
 # Numbers, texts and objects; nothing with fields
 _SIMPLE = re.compile(r"[<>|=]?([biufc]\d+|[SU]\d+|O[48]?|[?])")
+_QUICK = frozenset({str, int})
 _KEYS = (str, bytes, int, float, complex, np.generic)
+LONGEST = 16  # parts of a tuple that is a key
 
 # The names that a pickle may use, and the functions of `Makers` behind them
 ADMITTED: dict[tuple[str, str], str] = {

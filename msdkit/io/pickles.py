@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from msdkit.errors import DataError
 from msdkit.io.bounds import check_plain
-from msdkit.io.pickle_makers import ADMITTED, Makers, Pending, hashed
+from msdkit.io.pickle_makers import ADMITTED, Makers, Pending, hashed, pairs
 
 
 def load_plain(data: bytes, where: str) -> Any:
@@ -89,28 +89,26 @@ class _Plain(pickle._Unpickler):
         self.stack.append(bytearray(data))
 
     def load_setitem(self) -> None:
-        self._fill(dict, [(self.stack.pop(-2), self.stack.pop())])
+        value, key = self.stack.pop(), self.stack.pop()
+        self._fill(dict, pairs([key, value]))
 
     def load_setitems(self) -> None:
-        self._fill(dict, _pairs(self.pop_mark()))
+        self._fill(dict, pairs(self.pop_mark()))
 
     def load_dict(self) -> None:
-        items = self.pop_mark()
-        self.stack.append({})
-        self._fill(dict, _pairs(items))
+        items = self.pop_mark()  # puts back the stack below
+        self.stack.append(dict(pairs(items)))
 
     def load_additems(self) -> None:
-        self._fill(set, [hashed(item) for item in self.pop_mark()])
+        self._fill(set, hashed(self.pop_mark()))
 
     def load_frozenset(self) -> None:
-        items = self.pop_mark()  # puts back the stack below
-        self.stack.append(frozenset(map(hashed, items)))
+        items = self.pop_mark()
+        self.stack.append(frozenset(hashed(items)))
 
-    def _fill(self, kind: Any, items: list[Any]) -> None:
+    def _fill(self, kind: Any, items: Any) -> None:
         if not isinstance(self.stack[-1], kind):
             raise ValueError(f"entries for a {type(self.stack[-1]).__name__}")
-        if kind is dict:
-            items = [(hashed(key), value) for key, value in items]
         self.stack[-1].update(items)
 
 
@@ -126,7 +124,3 @@ for _load in (
 ):
     _opcode = getattr(pickle, _load.__name__.removeprefix("load_").upper())
     _Plain.dispatch[_opcode[0]] = _load
-
-
-def _pairs(items: list[Any]) -> list[tuple[Any, Any]]:
-    return list(zip(items[::2], items[1::2], strict=True))

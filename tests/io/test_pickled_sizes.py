@@ -43,7 +43,7 @@ SIZES = {
     "65 dimensions": array(b"(" + b"I1\n" * 65 + b"t", FLOATS, b"S'abcd'\n"),
     "no content": EMPTY,
     "an array in itself": EMPTY + b"p1\n(I1\n(I1\nt" + OBJECTS + b"I00\n(lg1\natb",
-    "a buffer of objects": BUFFER + b"S'AAAAAAAA'\n" + OBJECTS + b"(I1\ntS'C'\ntR",
+    "a buffer of objects": b"\x80\x04" + BUFFER + b"C\x08AAAAAAAA" + OBJECTS + b"(I1\ntS'C'\ntR",
     "a buffer too short": b"\x80\x04" + BUFFER + b"C\x04abcd" + FLOATS + b"(" + MANY + b"tS'C'\ntR",
     "a number of objects": SCALAR + OBJECTS + b"S'AAAAAAAA'\ntR",
     "a number too short": SCALAR + FLOATS + b"S'ab'\ntR",
@@ -62,9 +62,14 @@ SIZES = {
     "one text in a thousand places": b"](X\x10\x27\x00\x00" + b"x" * 10_000 + b"2" * 1000 + b"e",
     "a list copied a thousand times": b"(]q\x01(" + b"N" * 10_000 + b"e"
     b"cbuiltins\nlist\nq\x020" + b"h\x02h\x01\x85R" * 1000 + b"t",
+    "long lists for pairs": b"ccollections\nOrderedDict\n](]("
+    + b"N" * 9000
+    + b"e"
+    + b"2" * 9000
+    + b"\x85e\x85R",
     "lists 1,000 deep": b"]" * 1000 + b"a" * 999,
     "a list in itself": b"]2a",
-    "a dictionary in itself": b"}2N\x86\x85cbuiltins\nlist\n2R0N2s",
+    "a dictionary in itself": b"}q\x01Nh\x01s",
     "entries for an array": array(b"(I1\nt", FLOATS, b"S'abcd'\n") + b"I0\nI1\ns",
     "an odd number of entries": b"}(NNNu",
 }
