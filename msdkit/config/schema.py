@@ -190,6 +190,9 @@ class TeacherNode(NodeOf):
 class ExperimentConfig:
     """One experiment. Plugin nodes are flat: `{name: kl, temperature: 4.0}`.
 
+    max_pixels: how many pixels a picture may have (None: `$MSDKIT_MAX_PIXELS`, else 64 million, for
+    which up to 500 MB of memory are taken); no number of a run depends on it.
+
     sweep: what `msdkit sweep` tries for keys written as overrides are: `{train.lr: {low: 1e-4,
     high: 1e-2, log: true}}`, `{distill.0.temperature: {choices: [1, 2, 4]}}`.
     """
@@ -200,6 +203,7 @@ class ExperimentConfig:
     plugins: list[str] = field(default_factory=list)
     seed: NonNegativeInt = 0
     run_dir: str | None = None
+    max_pixels: PositiveInt | None = None
     teacher: Annotated[Node, TeacherNode(MODELS, ModelKeys)] | None = None
     task: Annotated[Node, TASK] | None = None
     distill: list[Annotated[Node, TERM]] = field(default_factory=list)

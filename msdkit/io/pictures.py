@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from msdkit.errors import DataError
+from msdkit.errors import ConfigError, DataError
 
 # how the names of pictures end, where a folder is searched for them
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".jp2", ".pgm", ".ppm"}
 )
+# What people keep pictures in, and PIL decodes by itself: for EPS it calls Ghostscript. MPO: phones
+# write several JPEGs into one file
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
+MAX_PIXELS, LIMIT = "MSDKIT_MAX_PIXELS", 64_000_000  # of which 250 to 500 MB of memory are taken
 BITS, PHOTOMETRIC, MOST = 258, 262, 281  # TIFF's BitsPerSample, its colours and MaxSampleValue
 WHITE_IS_ZERO = 0
 
@@ -26,32 +32,65 @@ def open_picture(path: str | Path) -> Any:
     one less than a power of two (12 bits in 16: 4095), and else as the statistic that it is by the
     standard. 32-bit whole numbers and those with a sign need it.
 
-    Raises DataError, which names the file, if it is a folder, no picture, damaged, or beyond its
-    range.
+    Raises DataError, which names the file, if it is a folder, no picture in one of `FORMATS`,
+    damaged, beyond its range, or larger than `max_pixels()`, which is told before it is decoded.
     """
-    from PIL import UnidentifiedImageError
+    from PIL import Image, UnidentifiedImageError
 
     if Path(path).is_dir():
         raise DataError(f"{path} is a folder; accepted: the file of one picture")
     try:
         with Path(path).open("rb") as stream, _opened(stream) as file:
+            if file.width * file.height > max_pixels():
+                raise Image.DecompressionBombError
             file.load()
             return _rgb(file)
+    except Image.DecompressionBombError as error:
+        raise DataError(
+            f"cannot read the picture {path}: it has more than {max_pixels():,} pixels; make it "
+            f"smaller, or raise max_pixels in the config ({MAX_PIXELS} where there is none)"
+        ) from error
     except UnidentifiedImageError as error:  # its own words hold the stream
-        raise DataError(f"cannot read the picture {path}: in no format that PIL knows") from error
+        raise DataError(
+            f"cannot read the picture {path}: in none of the formats {', '.join(_formats())}"
+        ) from error
     except Exception as error:  # PIL's decoders raise OSError, SyntaxError, struct.error and others
         raise DataError(f"cannot read the picture {path}: {error}") from error
 
 
+def max_pixels() -> int:
+    """How many pixels a picture may have: `$MSDKIT_MAX_PIXELS`, else 64 million."""
+    given = os.environ.get(MAX_PIXELS) or str(LIMIT)
+    if not given.isdecimal() or not int(given):
+        raise ConfigError(f"{MAX_PIXELS}={given}: expected a whole number from 1")
+    return int(given)
+
+
+def allow_pixels(most: int) -> None:
+    """Set the limit of this process and of those that it starts."""
+    os.environ[MAX_PIXELS] = str(most)
+
+
+@cache
+def _formats() -> list[str]:
+    """Those of `FORMATS` that the installed PIL can read."""
+    from PIL import Image
+
+    Image.init()
+    return [name for name in FORMATS if name in Image.OPEN]
+
+
 def _opened(stream: Any) -> Any:
-    """Any format that PIL knows.
+    """A picture that is not decoded yet.
 
     From a stream: of a file that it opens itself PIL maps what is not compressed, and mixes up the
     rows of a grey TIFF that lies on its side (findings/pillow-mixes-rows-of-turned-tiffs.sh).
     """
     from PIL import Image
 
-    return Image.open(stream)
+    if Image.MAX_IMAGE_PIXELS is not None:  # PIL's own limit
+        Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, max_pixels())
+    return Image.open(stream, formats=_formats())
 
 
 def _rgb(file: Any) -> Any:

@@ -28,6 +28,7 @@ from msdkit.evaluation.scores import (
 )
 from msdkit.functional import without_classes
 from msdkit.io.cache import cache_dir
+from msdkit.io.pictures import allow_pixels
 from msdkit.parallel import from_main
 from msdkit.progress import console
 from msdkit.registry import DATASETS, METRICS, WEIGHTINGS
@@ -67,6 +68,8 @@ class Experiment:
             self.config.train.max_steps, self.config.train.lengthen = TINY_STEPS, 1.0
         assert config.run_dir is not None
         self.folder = Path(config.run_dir)
+        if config.max_pixels is not None:
+            allow_pixels(config.max_pixels)
         self.cache = cache_dir()
         self.declared, self.task = declared(config.dataset)
         self.names = tuple(self.declared)

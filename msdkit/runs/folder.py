@@ -61,7 +61,7 @@ def alone_in(folder: Path, doing: str) -> Iterator[None]:
 def summary(config: ExperimentConfig) -> dict[str, Any]:
     """The resolved config as plain values, without what changes no number of a run."""
     values = asdict(config)
-    for key in ("run_dir", "sweep"):
+    for key in ("run_dir", "sweep", "max_pixels"):
         values.pop(key)
     values["train"].pop("tracker")
     return values

@@ -204,7 +204,7 @@ def test_what_is_no_picture_is_named(tmp_path: Path) -> None:
     (tmp_path / "y.png").write_bytes((tmp_path / "y.png").read_bytes()[:60])
     (tmp_path / "z.png").mkdir()
     for name, message in {
-        "x.png": "cannot read the picture .*: in no format that PIL knows$",
+        "x.png": "cannot read the picture .*: in none of the formats .*BMP, GIF, JPEG, .*WEBP$",
         "y.png": r"cannot read the picture .*y\.png: ",
         "z.png": r"z\.png is a folder; accepted: the file of one picture$",
         "none.png": r"cannot read the picture .*none\.png: .*No such file",
