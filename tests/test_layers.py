@@ -30,7 +30,7 @@ PACKAGES = {
     "distillation": "",
     "losses": "",
     "weightings": "",
-    "models": "",
+    "models": "io",
     "processors": "hub store io",
     "hub": "io",
     "store": "io",

@@ -17,6 +17,7 @@ from msdkit.errors import ConfigError, DataError
 from msdkit.features.description import Regions
 from msdkit.features.importing import Imported, finished, place
 from msdkit.io.pictures import SUFFIXES, open_picture
+from msdkit.io.torch_files import check_sizes
 from msdkit.processors.image import ImageEncoder
 from msdkit.progress import bar
 from msdkit.store.shards import Shard
@@ -214,6 +215,7 @@ def _load(model: nn.Module, path: Path) -> None:
 
             state = load_file(path)
         else:
+            check_sizes(path)
             state = torch.load(path, map_location="cpu", weights_only=True)
         model.load_state_dict(state)
     except Exception as error:  # every format raises its own

@@ -102,16 +102,14 @@ def _ordered(dtype: np.dtype, state: Any) -> np.dtype:
     return dtype.newbyteorder(order)  # type: ignore[arg-type]
 
 
-def pairs(items: list[Any]) -> Any:
-    """Keys and values that follow one another, as pairs."""
-    return zip(hashed(items[::2]), items[1::2], strict=True)
+def hashed(keys: list[Any], more: tuple[type, ...] = ()) -> list[Any]:
+    """Keys or entries of a set; ValueError on what may take long to hash: tuples in tuples.
 
-
-def hashed(keys: list[Any]) -> list[Any]:
-    """Keys or entries of a set; ValueError on what may take long to hash: tuples in tuples."""
+    more: types of keys that are admitted, too.
+    """
     for key in () if _QUICK.issuperset(map(type, keys)) else keys:
         parts = key if type(key) is tuple and len(key) <= LONGEST else (key,)
-        if not all(part is None or isinstance(part, _KEYS) for part in parts):
+        if not all(part is None or isinstance(part, (*_KEYS, *more)) for part in parts):
             raise ValueError(f"a {type(key).__name__} as a key")
     return keys
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from msdkit.errors import DataError
 from msdkit.io.bounds import check_plain
-from msdkit.io.pickle_makers import ADMITTED, Makers, Pending, hashed, pairs
+from msdkit.io.pickle_makers import ADMITTED, Makers, Pending, hashed
 
 
 def load_plain(data: bytes, where: str) -> Any:
@@ -41,21 +41,82 @@ class _Memo(dict[int, Any]):
         return found.value if type(found) is Pending else found
 
 
-class _Plain(pickle._Unpickler):
-    """An unpickler that makes plain values by the functions of `Makers` and calls nothing else.
+class Reader(pickle._Unpickler):
+    """An unpickler that makes nothing of a size that is not there, and hashes nothing endless.
 
     It is the one written in Python: in the one in C, ten bytes can ask for a memo of 64 GB.
+    size: how many bytes the file has. inert: classes of objects that take any entry.
     """
 
     dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)
+    inert: ClassVar[tuple[type, ...]] = ()
     stack: list[Any]
     pop_mark: Callable[[], list[Any]]
     read: Callable[[int], bytes]
 
+    def __init__(self, file: Any, size: int) -> None:
+        super().__init__(file, encoding="latin1")  # latin1: arrays from Python 2
+        self.size = size
+
+    def load_long4(self) -> None:
+        raise ValueError("a whole number of more than 255 bytes")
+
+    def load_bytearray8(self) -> None:
+        """The usual one makes the array before it looks how many bytes there are."""
+        size = int.from_bytes(self.read(8), "little")
+        data = self.read(min(size, self.size))
+        if len(data) != size:
+            raise EOFError(f"{size} bytes asked for, {len(data)} there")
+        self.stack.append(bytearray(data))
+
+    def load_setitem(self) -> None:
+        value, key = self.stack.pop(), self.stack.pop()
+        self._fill(dict, self._pairs([key, value]))
+
+    def load_setitems(self) -> None:
+        self._fill(dict, self._pairs(self.pop_mark()))
+
+    def load_dict(self) -> None:
+        items = self.pop_mark()  # puts back the stack below
+        self.stack.append(dict(self._pairs(items)))
+
+    def load_additems(self) -> None:
+        self._fill(set, hashed(self.pop_mark(), self.inert))
+
+    def load_frozenset(self) -> None:
+        items = self.pop_mark()
+        self.stack.append(frozenset(hashed(items, self.inert)))
+
+    def _fill(self, kind: Any, items: Any) -> None:
+        if isinstance(self.stack[-1], kind):
+            self.stack[-1].update(items)
+        elif not isinstance(self.stack[-1], self.inert):
+            raise ValueError(f"entries for a {type(self.stack[-1]).__name__}")
+
+    def _pairs(self, items: list[Any]) -> Any:
+        """Keys and values that follow one another, as pairs."""
+        return zip(hashed(items[::2], self.inert), items[1::2], strict=True)
+
+    for _load in (
+        load_long4,
+        load_bytearray8,
+        load_setitem,
+        load_setitems,
+        load_dict,
+        load_additems,
+        load_frozenset,
+    ):
+        dispatch[getattr(pickle, _load.__name__.removeprefix("load_").upper())[0]] = _load
+
+
+class _Plain(Reader):
+    """Makes plain values by the functions of `Makers` and calls nothing else."""
+
+    dispatch: ClassVar[dict[int, Any]] = dict(Reader.dispatch)
+
     def __init__(self, data: bytes, where: str) -> None:
-        super().__init__(io.BytesIO(data), encoding="latin1")  # latin1: arrays from Python 2
-        self._where, self._size, self.memo = where, len(data), _Memo()
-        self._makers = Makers(len(data))
+        super().__init__(io.BytesIO(data), len(data))
+        self._where, self._makers, self.memo = where, Makers(len(data)), _Memo()
 
     def find_class(self, module: str, name: str) -> Any:
         known = ADMITTED.get((module, name))
@@ -77,50 +138,4 @@ class _Plain(pickle._Unpickler):
         made.value = made.finish(state)
         self.stack.append(made.value)
 
-    def load_long4(self) -> None:
-        raise ValueError("a whole number of more than 255 bytes")
-
-    def load_bytearray8(self) -> None:
-        """The usual one makes the array before it looks how many bytes there are."""
-        size = int.from_bytes(self.read(8), "little")
-        data = self.read(min(size, self._size))
-        if len(data) != size:
-            raise EOFError(f"{size} bytes asked for, {len(data)} there")
-        self.stack.append(bytearray(data))
-
-    def load_setitem(self) -> None:
-        value, key = self.stack.pop(), self.stack.pop()
-        self._fill(dict, pairs([key, value]))
-
-    def load_setitems(self) -> None:
-        self._fill(dict, pairs(self.pop_mark()))
-
-    def load_dict(self) -> None:
-        items = self.pop_mark()  # puts back the stack below
-        self.stack.append(dict(pairs(items)))
-
-    def load_additems(self) -> None:
-        self._fill(set, hashed(self.pop_mark()))
-
-    def load_frozenset(self) -> None:
-        items = self.pop_mark()
-        self.stack.append(frozenset(hashed(items)))
-
-    def _fill(self, kind: Any, items: Any) -> None:
-        if not isinstance(self.stack[-1], kind):
-            raise ValueError(f"entries for a {type(self.stack[-1]).__name__}")
-        self.stack[-1].update(items)
-
-
-for _load in (
-    _Plain.load_build,
-    _Plain.load_long4,
-    _Plain.load_bytearray8,
-    _Plain.load_setitem,
-    _Plain.load_setitems,
-    _Plain.load_dict,
-    _Plain.load_additems,
-    _Plain.load_frozenset,
-):
-    _opcode = getattr(pickle, _load.__name__.removeprefix("load_").upper())
-    _Plain.dispatch[_opcode[0]] = _load
+    dispatch[pickle.BUILD[0]] = load_build

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from msdkit.errors import DataError
+from msdkit.io.torch_files import check_sizes
 
 # Beside tensors and plain values, checkpoints of MMF, Pythia and Lightning hold the config of their
 # training: each of these names yields an empty stand-in, whatever the file wants to do with it.
@@ -109,6 +110,10 @@ def read_config_within(path: Path) -> dict[str, Any]:
 
 
 def _load(path: Path) -> Any:
+    try:
+        check_sizes(path)
+    except Exception as error:  # every kind of damage raises its own
+        raise DataError(f"{path} {_reason(error)}") from error
     stand_ins = list(_STAND_INS)
     while True:
         try:

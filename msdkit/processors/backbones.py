@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from msdkit.errors import ConfigError, DataError, suggest
+from msdkit.io.torch_files import check_sizes
 
 
 def create(name: str, side: int) -> Any:
@@ -150,6 +151,8 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise DataError(f"there are no weights {path}")
     try:
+        if path.suffix != ".safetensors":
+            check_sizes(path)
         return load_state_dict(str(path), weights_only=True)
     except Exception as error:  # every format raises its own
         raise DataError(
