@@ -10,7 +10,7 @@ SWEEP = ["optuna>=5"]
 HDF5 = ["h5py>=3.8"]
 DOCS = ["sphinx>=8", "myst-nb>=1.2", "furo>=2024.8", "sphinx-copybutton>=0.5", "ipykernel>=6"]
 DEV = ["pytest>=8", "pytest-xdist>=3", "hypothesis>=6", "ruff>=0.5", "mypy>=1.10"]
-DEV += ["resvg-py>=0.1", "torchdistill>=1.1", "tensorboard>=2.14", "selenium>=4.11"]
+DEV += ["lmdb>=1.4", "resvg-py>=0.1", "torchdistill>=1.1", "tensorboard>=2.14", "selenium>=4.11"]
 DEV += [*HDF5, *FIGURES, *SWEEP, *DOCS]
 
 setup(
@@ -42,7 +42,6 @@ setup(
         "pillow>=10.1",
         "numpy>=1.26",
         "msgspec>=0.18",
-        "lmdb>=1.4",
         "plotly>=6",
         "jinja2>=3.1",
         "xxhash>=3",

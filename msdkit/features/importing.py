@@ -11,8 +11,9 @@ from typing import Literal
 
 from msdkit.errors import ConfigError, DataError, listing, suggest
 from msdkit.features.description import Selection
-from msdkit.features.lmdb import MmfLmdb, UniterLmdb, reading
+from msdkit.features.lmdb import MmfLmdb, UniterLmdb
 from msdkit.features.sources import Entry, NpyFolder, NpzFolder, Source, Tsv
+from msdkit.io.lmdb_file import reading
 from msdkit.io.owned import own
 from msdkit.progress import bar
 from msdkit.store.shards import Shard, join
@@ -125,9 +126,9 @@ def open_source(path: Path, format: str | None = None) -> Source:
 def detect(path: Path) -> str:
     """The format of a file or folder."""
     if (path / "data.mdb").is_file() or path.suffix in (".lmdb", ".mdb"):
-        with reading(path) as transaction:
+        with reading(path) as database:
             known = {"mmf_lmdb": b"keys", "uniter_lmdb": b"__keys__"}
-            found = [name for name, key in known.items() if transaction.get(key)]
+            found = [name for name, key in known.items() if database.get(key)]
         if found:
             return found[0]
         raise DataError(f"{path}: an LMDB without 'keys' (MMF) and '__keys__' (UNITER)")

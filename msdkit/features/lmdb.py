@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from abc import abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,28 +13,9 @@ import numpy as np
 from msdkit.errors import DataError
 from msdkit.features.description import SCORES, SHARES, Detected, Selection, checked, described
 from msdkit.features.sources import Entry, Source, as_text
+from msdkit.io.lmdb_file import reading
 from msdkit.io.npy import load_npz
 from msdkit.io.pickles import load_plain, words
-
-
-@contextmanager
-def reading(path: Path) -> Iterator[Any]:
-    """A read transaction of an LMDB, a folder or a single file; DataError on a damaged one."""
-    import lmdb
-
-    file, env = path / "data.mdb" if path.is_dir() else path, None
-    try:
-        env = lmdb.open(str(path), subdir=path.is_dir(), readonly=True, lock=False, readahead=False)
-        needed = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
-        if file.stat().st_size < needed:  # reading beyond the end would kill the process
-            raise DataError(f"{path}: cut off: {file.stat().st_size} bytes of {needed}")
-        with env.begin() as transaction:
-            yield transaction
-    except (lmdb.Error, OSError) as error:
-        raise DataError(f"{path}: no readable LMDB: {error}") from error
-    finally:
-        if env is not None:
-            env.close()
 
 
 class _Lmdb(Source):
@@ -45,19 +25,19 @@ class _Lmdb(Source):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        with reading(path) as transaction:
-            self.names = self._names(transaction.get(self.listing) or b"")
+        with reading(path) as database:
+            self.names = self._names(database.get(self.listing) or b"")
 
     @property
     def total(self) -> int:
         return len(self.names)
 
     def __iter__(self) -> Iterator[Entry]:
-        with reading(self.path) as transaction:
+        with reading(self.path) as database:
             for i, name in enumerate(self.names, start=1):
 
                 def load(name: bytes = name) -> Detected:
-                    record, where = transaction.get(name), f"{self.path}, entry {as_text(name)!r}"
+                    record, where = database.get(name), f"{self.path}, entry {as_text(name)!r}"
                     if record is None:
                         raise DataError(f"{where}: is listed but not there")
                     return self._record(record, where)
