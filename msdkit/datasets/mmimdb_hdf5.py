@@ -16,6 +16,7 @@ from msdkit.io.npy import load_npy
 WIDTH = 4096  # of the posters' features, from VGG16
 PARTS = ("genres", "imdb_ids", "sequences", "vgg_features")
 WORDS = "metadata.npy"
+PACKED = 1024  # how much larger than a file what is packed in it may be
 
 
 class FilmArchive:
@@ -32,6 +33,8 @@ class FilmArchive:
         if not path.is_file():
             raise DataError(f"{path} does not exist")
         with self._opened() as file:
+            for part in PARTS:
+                _check_size(file[part], path)
             self._rows = _rows_of(file, split, path)
             ids = [bytes(i) for i in file["imdb_ids"][self._rows]]
             self.names = [str(name) for name in json.loads(file["genres"].attrs["target_names"])]
@@ -77,6 +80,27 @@ class FilmArchive:
         except (OSError, KeyError, ValueError, TypeError, IndexError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:160]
             raise DataError(f"{self.path}: damaged, or no file of MM-IMDb: {reason}") from error
+
+
+def _check_size(part: Any, path: Path) -> None:
+    """ValueError where a data set is larger than the file, or lies elsewhere.
+
+    Of rows of several lengths the library makes room for as many numbers as each row says before it
+    looks for them; where they lie is in the file as 4 bytes for the length, 8 and 4 for the place.
+    """
+    size = path.stat().st_size
+    if not hasattr(part, "chunks"):
+        raise ValueError(f"'{part.name}' is no data set")
+    if part.is_virtual or part.external:
+        raise ValueError(f"'{part.name}' lies in other files")
+    if part.nbytes > (PACKED if part.chunks else 1) * size:
+        raise ValueError(f"'{part.name}' of {part.nbytes} bytes in a file of {size}")
+    at = part.id.get_offset()
+    if part.dtype == object and at is not None:
+        kind = np.dtype([("length", "<u4"), ("place", "V12")])
+        lengths = np.fromfile(path, kind, part.size, offset=at)["length"]
+        if len(lengths) < part.size or int(lengths.sum(dtype=np.int64)) > size:
+            raise ValueError(f"rows of '{part.name}' are longer than the file")
 
 
 def _rows_of(file: Any, split: str, path: Path) -> slice:

@@ -238,3 +238,44 @@ def test_missing_files(tmp_path: Path) -> None:
         load(tmp_path, image="vgg")
     with pytest.raises(DataError, match="has no split 'dev'"):
         load(tmp_path, "dev")
+
+
+def oversized(path: Path, part: str) -> None:
+    """Of the numbers of films nothing is written, and so nothing takes space."""
+    with h5py.File(path, "r+") as file:
+        at = file["sequences"].id.get_offset()
+        if part == "length":
+            file.close()
+            data = bytearray(path.read_bytes())
+            data[at : at + 4] = (1 << 30).to_bytes(4, "little")
+            path.write_bytes(data)
+            return
+        del file["imdb_ids"]
+        if part == "promised":
+            file.create_dataset("imdb_ids", (10**12,), "S7")
+        elif part == "packed":
+            file.create_dataset("imdb_ids", (10**12,), "S7", chunks=(10**6,), compression=9)
+        elif part == "elsewhere":
+            file.create_dataset("imdb_ids", (60,), "S7", external=[("other.bin", 0, 420)])
+        elif part == "type":
+            file["imdb_ids"] = np.dtype("S7")
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        ("promised", "'/imdb_ids' of 7000000000000 bytes in a file of"),
+        ("packed", "'/imdb_ids' of 7000000000000 bytes in a file of"),
+        ("elsewhere", "'/imdb_ids' lies in other files"),
+        ("type", "'/imdb_ids' is no data set"),
+        ("length", "rows of '/sequences' are longer than the file"),
+    ],
+)
+def test_hdf5_files_that_promise_more_than_they_hold(
+    archive: Path, part: str, message: str
+) -> None:
+    path = archive / "multimodal_imdb.hdf5"
+    oversized(path, part)
+    with pytest.raises(DataError, match="damaged, or no file of MM-IMDb") as error:
+        load(archive, image="vgg")
+    assert message in str(error.value)
