@@ -46,7 +46,7 @@ def _parse_imdb(path: Path) -> Arrays:
             texts.append(_text(row["question_str"] if "question_str" in row else row["question"]))
             if answers := _annotators(row):
                 tally.add(answers, "", "", where)
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise DataError(f"{where}: no row of an imdb of VQA v2: {error!r:.200}") from error
     numbers = np.array(ids, np.int64)
     each_once(numbers, path)

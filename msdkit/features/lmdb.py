@@ -107,16 +107,20 @@ class UniterLmdb(_Lmdb):
             raise DataError(f"{where}: expected a json list of names: {error}") from error
 
     def _record(self, data: bytes, where: str) -> Detected:
+        scored = self.selection.min_score is not None
         try:
             arrays = load_npz(data, READ) if data[:2] == b"PK" else _msgpack(data)
-            features, boxes = arrays["features"], arrays[SHARES][:, :4]
-            scores = None if self.selection.min_score is None else arrays[SCORES].reshape(-1)
-        except KeyError as error:
-            names = ", ".join(map(str, arrays))
-            raise DataError(f"{where}: has no {error}, only {names}") from error
+            lacking = [name for name in READ[: 2 + scored] if name not in arrays]
+            if not lacking:
+                features, boxes = arrays["features"], arrays[SHARES][:, :4]
+                scores = arrays[SCORES].reshape(-1) if scored else None
+                return checked(where, features, boxes, scores)
+        except DataError:
+            raise
         except Exception as error:  # each layer of the formats has errors of its own
             raise DataError(f"{where}: damaged: {words(error)}") from error
-        return checked(where, features, boxes, scores)
+        names = ", ".join(map(str, arrays))
+        raise DataError(f"{where}: has no '{lacking[0]}', only {names:.200}")
 
 
 READ = ("features", SHARES, SCORES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from functools import cache
 from pathlib import Path
@@ -40,7 +41,7 @@ def open_picture(path: str | Path) -> Any:
     if Path(path).is_dir():
         raise DataError(f"{path} is a folder; accepted: the file of one picture")
     try:
-        with Path(path).open("rb") as stream, _opened(stream) as file:
+        with _Bounded(io.FileIO(path)) as stream, _opened(stream) as file:
             if file.width * file.height > max_pixels():
                 raise Image.DecompressionBombError
             file.load()
@@ -69,6 +70,16 @@ def max_pixels() -> int:
 def allow_pixels(most: int) -> None:
     """Set the limit of this process and of those that it starts."""
     os.environ[MAX_PIXELS] = str(most)
+
+
+class _Bounded(io.BufferedReader):
+    """A file that makes room for no more bytes than it has, whatever is asked for."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """At most what is left."""
+        if size is not None and size > 0:
+            size = min(size, max(os.fstat(self.fileno()).st_size - self.tell(), 0))
+        return super().read(size)
 
 
 @cache

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from msdkit.errors import DataError
 from msdkit.io.arrays import ArrayWriter
 
 CHUNK = 1 << 14  # texts looked at together
@@ -93,8 +94,11 @@ def encode(text: str) -> bytes:
 
 
 def decode(data: bytes) -> str:
-    """What was encoded."""
-    return data.decode("utf-8", "surrogatepass")
+    """What was encoded; DataError where it was damaged since."""
+    try:
+        return data.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError as error:
+        raise DataError(f"a text that was stored is damaged: {error}") from error
 
 
 def names(texts: Iterable[str]) -> np.ndarray:

@@ -7,8 +7,9 @@ import json
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+import msgspec
 import numpy as np
 
 from msdkit.errors import DataError
@@ -20,6 +21,17 @@ Arrays = dict[str, np.ndarray]
 FORMAT = 1
 DATA, INDEX, JOURNAL, BOXES = "features.bin", "index.safetensors", "journal.jsonl", "boxes.bin"
 _NAMES = {"fp16": "float16", "fp32": "float32", "int32": "int32"}
+# The arrays of an index: their types, and the sizes behind the first
+_ARRAYS: dict[str, tuple[str, tuple[int, ...]]] = {
+    "keys": ("u1", ()),
+    "key_offsets": ("i8", ()),
+    "offsets": ("i8", ()),
+    "crc32": ("u4", ()),
+    "boxes": ("f4", (4,)),
+    "key_names": ("u1", (16,)),
+    "key_rows": ("i8", ()),
+}
+_OPTIONAL = ("boxes", "key_names", "key_rows")
 TYPES: dict[str, np.dtype] = {name: np.dtype(full) for name, full in _NAMES.items()}
 
 
@@ -120,10 +132,42 @@ def read_index(path: Path) -> tuple[Arrays, dict[str, Any]]:
         with safe_open(path / INDEX, framework="pt") as file:  # numpy's would read all of it
             about = json.loads((file.metadata() or {}).get("feature_store", "{}"))
             index = {name: file.get_tensor(name).numpy() for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
+        found = about.get("format") if isinstance(about, dict) else None
+        if found == FORMAT:
+            msgspec.convert(about, _About)
+            _check_arrays(index)
+    except (SafetensorError, ValueError, TypeError, RecursionError) as error:
         raise DataError(f"feature store {path}: cannot read {INDEX}: {error}") from error
-    if about.get("format") != FORMAT:
-        raise DataError(
-            f"feature store {path}: format {about.get('format')}, this version reads {FORMAT}"
-        )
+    if found != FORMAT:
+        raise DataError(f"feature store {path}: format {found!r:.40}, this version reads {FORMAT}")
     return index, about
+
+
+class _About(msgspec.Struct):
+    """What an index says of its store; shards: {folder: rows}."""
+
+    dtype: DType
+    dim: Annotated[int, msgspec.Meta(ge=1)]
+    digest: str
+    shards: dict[
+        Annotated[str, msgspec.Meta(pattern=r"^[\w-]*$")], Annotated[int, msgspec.Meta(ge=0)]
+    ] = {}
+
+
+def _check_arrays(index: Arrays) -> None:
+    """ValueError unless all arrays are there, and places in them ascend from 0."""
+    for name, (kind, width) in _ARRAYS.items():
+        array = index.get(name)
+        if array is None and name not in _OPTIONAL:
+            raise ValueError(f"`{name}` is missing")
+        if array is not None and (array.dtype != kind or array.shape != (len(array), *width)):
+            raise ValueError(f"`{name}` is {array.dtype} {list(array.shape)}")
+    for name in ("key_offsets", "offsets"):
+        places = index[name]
+        if not len(places) or places[0] or (np.diff(places) < 0).any():
+            raise ValueError(f"`{name}` do not ascend from 0")
+    if index["key_offsets"][-1] != len(index["keys"]):
+        raise ValueError("`key_offsets` do not end where `keys` do")
+    names, rows = index.get("key_names", ()), index.get("key_rows", np.empty(0, np.int64))
+    if not len(names) == len(rows) or (rows < 0).any() or (rows >= len(index["crc32"])).any():
+        raise ValueError("`key_rows` and `key_names` are no table of the keys")

@@ -31,11 +31,11 @@ def load_tree(path: Path, tensors: bool = True) -> Any:
             skeleton = json.loads(file.metadata()["tree"])
             names = file.keys()
             held = {name: file.get_tensor(name).clone() if tensors else None for name in names}
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        return _unflatten(skeleton, held)
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise DataError(
             f"checkpoint {path} is not one of msdkit's, or is damaged: {error}"
         ) from error
-    return _unflatten(skeleton, held)
 
 
 def _flatten(tree: Any, tensors: dict[str, Tensor]) -> Any:
