@@ -30,7 +30,7 @@ def array_of(data: Any, dtype: Any, shape: Any, fortran: bool = False) -> np.nda
     if dtype.hasobject:
         if type(data) is not list or len(data) != count:
             raise ValueError(f"not the objects of an array {list(shape)}")
-        # in C order also where numpy says Fortran's (numpy 2.4, `array_reduce`)
+        # In C order under either flag (findings/numpy-pickles-objects-in-c-order-under-fortran.sh)
         return np.fromiter(data, object, count).reshape(shape)
     if len(data) != count * dtype.itemsize:
         raise ValueError(f"{len(data)} bytes for {dtype} {list(shape)}")
