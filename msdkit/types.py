@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Protocol
 
 from annotated_types import Ge, Gt, Le
 
@@ -30,6 +30,17 @@ MULTIMODAL = "multimodal"
 LAYERED = ("hidden", "attention", "value")  # kinds of features that every layer has
 CACHED = ("pooled",)  # features small enough for the teacher cache
 __getattr__ = old_names(__name__)
+
+
+class AnswerRows(Protocol):
+    """`[N, C or H]`, read when asked for: `rows[index]` gives some, `rows[:]` all; or a tensor."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __getitem__(self, index: Any, /) -> Tensor: ...
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,10 @@ class EvaluateConfig:
     """How to evaluate.
 
     metric chooses the best checkpoint on val (None: the first of metrics); metrics: names or nodes
-    (None: those that fit the task); views: None means multimodal and each modality alone.
+    (None: those that fit the task); views: None means multimodal and each modality alone;
+    predictions: how the answers are written: `jsonl`, all classes of each in a line, `parquet`, a
+    table with the top_k likeliest classes of each and its label's, or `auto`, a table of more than
+    100 classes. Scores are worked out of all classes either way.
     """
 
     metric: str | None = None
@@ -87,6 +90,8 @@ class EvaluateConfig:
     views: list[str] | None = None
     batch_size: PositiveInt = 256
     test: bool = True
+    predictions: Literal["auto", "jsonl", "parquet"] = "auto"
+    top_k: PositiveInt = 50
 
 
 @dataclass(kw_only=True)

@@ -11,16 +11,17 @@ from torch import Tensor
 from msdkit import traits
 from msdkit.data.labels import Labels
 from msdkit.data.raw import RawSplit
-from msdkit.evaluation.scores import CHUNK, Scores, metric_name, score
+from msdkit.evaluation.scores import Scores, metric_name, score
+from msdkit.evaluation.stream import parts
 from msdkit.registry import METRICS
-from msdkit.types import Task
+from msdkit.types import AnswerRows, Task
 
 LEAST = 1e-6  # of a share, so that its logit is finite
 ROUNDING = 1e-6  # of scores
 
 
 def chance_lines(
-    answers: Mapping[str, Tensor], raw: RawSplit, metrics: Sequence[Any], metric: str
+    answers: Mapping[str, AnswerRows], raw: RawSplit, metrics: Sequence[Any], metric: str
 ) -> Iterator[str]:
     """A line for each view of a teacher's answers, {view: logits [N, C]}, that has nothing to
     teach; none without labels."""
@@ -34,7 +35,7 @@ def chance_lines(
 
 
 def at_chance(
-    scores: Scores, labels: Labels, num_classes: int, node: Any, task: Task
+    scores: Scores, labels: Labels | AnswerRows, num_classes: int, node: Any, task: Task
 ) -> dict[str, float]:
     """{view: the constant's score} of the views whose metric is not better than that of the best
     constant answer: for single labels the most frequent class, for AUROC 0.5, for numbers the mean.
@@ -59,7 +60,7 @@ def _node(metrics: Sequence[Any], metric: str) -> Any:
     return next((node for node in metrics if metric_name(node) == metric), metric)
 
 
-def _constants(labels: Labels, num_classes: int, task: Task) -> list[Tensor]:
+def _constants(labels: Labels | AnswerRows, num_classes: int, task: Task) -> list[Tensor]:
     """Logits, in regression numbers, [C] of answers that are the same for all examples."""
     if task == "regression":
         return [labels[:].mean(0), labels[:].median(0).values]
@@ -69,11 +70,11 @@ def _constants(labels: Labels, num_classes: int, task: Task) -> list[Tensor]:
     return [shares.log() if task == "single_label" else shares.logit()]
 
 
-def _shares(labels: Labels, num_classes: int, task: Task) -> Tensor:
+def _shares(labels: Labels | AnswerRows, num_classes: int, task: Task) -> Tensor:
     """[C]: how frequent each class is, or its mean score; of many classes not all at once"""
     total = torch.zeros(num_classes, dtype=torch.double)
-    for start in range(0, len(labels), CHUNK):
-        part = labels[start : start + CHUNK]
+    for rows in parts(len(labels), num_classes):
+        part = labels[rows]
         if task == "single_label":
             total += part.bincount(minlength=num_classes)
         else:

@@ -3,92 +3,90 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from msdkit import parallel, traits
-from msdkit.data.labels import Labels, labels_at
-from msdkit.data.raw import RawSplit
+from msdkit import traits
+from msdkit.data.labels import Labels
 from msdkit.data.split import Split
 from msdkit.errors import ConfigError, TrainingError
-from msdkit.functional import probabilities, without_classes
-from msdkit.progress import bar
+from msdkit.evaluation.stream import parts, stream
+from msdkit.functional import probabilities
 from msdkit.registry import METRICS
-from msdkit.types import Task, View
+from msdkit.types import AnswerRows, Task, View
 
 Scores = dict[str, dict[str, float]]  # {view: {metric: value}}
-CHUNK = 8192  # examples scored at once
 
 
 def predict(
-    model: nn.Module,
-    split: Split,
-    views: Sequence[View],
-    *,
-    batch_size: int = 256,
-    device: torch.device | str = "cpu",
-    what: str = "evaluate",
+    model: nn.Module, split: Split, views: Sequence[View], **options: Any
 ) -> dict[str, Tensor]:
-    """{view: logits `[N, C]`} on the CPU, the least for classes that are never an answer; the
-    random state of training stays as it was.
+    """{view: logits `[N, C]`}, all at once; the rest is as of `stream`. Of several processes only
+    the main one gets them."""
+    found: dict[str, list[Tensor]] = {}
 
-    Several processes share the batches, which are those of one process; the main one gets all
-    logits, and the others nothing.
-    """
-    training, parts, never = model.training, [], split.inputs.raw.unanswered
-    batches, world = torch.arange(len(split)).split(batch_size), parallel.world()
-    ends = [len(batches) * r // world for r in range(world + 1)]
-    shares = [batches[start:end] for start, end in pairwise(ends)]
-    counts = [sum(map(len, share)) for share in shares]
-    mine, count = shares[parallel.rank()], counts[parallel.rank()]
-    model.eval()
-    with torch.random.fork_rng(), torch.inference_mode(), bar(count, what, "ex") as advance:
-        for rows in mine:
-            inputs = {m: s.to(device) for m, s in split.inputs.batch(rows.tolist()).items()}
-            outputs = model(inputs, list(views))
-            logits = {v: outputs[v].logits.float().cpu() for v in views}
-            parts.append({v: without_classes(x, never) for v, x in logits.items()})
-            advance(len(rows))
-    model.train(training)
-    found = {v.name: [part[v] for part in parts] for v in views}
-    whole = {v: parallel.to_main(torch.cat(p) if p else None, counts) for v, p in found.items()}
-    return {v: x for v, x in whole.items() if x is not None}
+    def read(_: slice, logits: dict[str, Tensor]) -> None:
+        for view, part in logits.items():
+            found.setdefault(view, []).append(part)
+
+    stream(model, split, views, read, **options)
+    return {view: torch.cat(held) for view, held in found.items()}
+
+
+class Scorer:
+    """Each metric of each view, from one part of the answers after another; NaN where one is
+    undefined, as all are without examples. metrics: names or nodes of METRICS."""
+
+    def __init__(self, views: Iterable[str], metrics: Sequence[Any], task: Task) -> None:
+        self.nodes, self.task = metrics, task
+        self._built: dict[str, dict[str, Any]] = {view: {} for view in views}
+
+    def update(self, logits: Mapping[str, Tensor], labels: Tensor) -> None:
+        """{view: [B, C]} and their labels"""
+        for view, answers in logits.items():
+            shares = None
+            for metric in self._metrics(view, answers.shape[1]).values():
+                if traits.reads_logits(metric):
+                    metric.update(answers, labels)
+                    continue
+                shares = read_shares(answers, self.task) if shares is None else shares
+                metric.update(shares, labels)
+
+    def scores(self) -> Scores:
+        """{view: {metric: value}} of what was read"""
+        undefined = {metric_name(node): math.nan for node in self.nodes}
+        return {
+            view: {name: _number(name, metric.compute()) for name, metric in built.items()}
+            or dict(undefined)
+            for view, built in self._built.items()
+        }
+
+    def _metrics(self, view: str, classes: int) -> dict[str, Any]:
+        if not self._built[view]:
+            context = {"num_classes": classes, "task": self.task}
+            self._built[view] = {
+                metric_name(node): _alone(METRICS.build(node, **context)) for node in self.nodes
+            }
+        return self._built[view]
 
 
 def score(
-    logits: Mapping[str, Tensor], labels: Labels, metrics: Sequence[Any], task: Task
+    logits: Mapping[str, AnswerRows],
+    labels: Labels | AnswerRows,
+    metrics: Sequence[Any],
+    task: Task,
 ) -> Scores:
-    """Each metric of each view; `metrics` are names or nodes of METRICS. NaN where one is
+    """Each metric of each view `[N, C]`; `metrics` are names or nodes of METRICS. NaN where one is
     undefined, as all are without examples; TrainingError where an answer is not a number."""
-    check_answers(logits, task)
-    return {view: _score_view(x, labels, metrics, task) for view, x in logits.items()}
-
-
-def score_split(
-    logits: Mapping[str, Tensor], split: Split, metrics: Sequence[Any], task: Task
-) -> Scores:
-    """As `score`, none without labels; an error names the example."""
-    check_answers(logits, task, split.ids, split.inputs.raw.split)
-    return {} if split.labels is None else score(logits, split.labels, metrics, task)
-
-
-def _score_view(
-    logits: Tensor, labels: Labels, metrics: Sequence[Any], task: Task
-) -> dict[str, float]:
-    if not len(logits):
-        return {metric_name(node): math.nan for node in metrics}
-    context = {"num_classes": logits.shape[1], "task": task}
-    built = {metric_name(node): _alone(METRICS.build(node, **context)) for node in metrics}
-    for start in range(0, len(logits), CHUNK):
-        part = slice(start, start + CHUNK)
-        right, shares = labels[part], read_shares(logits[part], task)
-        for metric in built.values():
-            metric.update(logits[part] if traits.reads_logits(metric) else shares, right)
-    return {name: _number(name, metric.compute()) for name, metric in built.items()}
+    scorer = Scorer(logits, metrics, task)
+    for part in parts(*next(iter(logits.values())).shape) if logits else ():
+        answers = {view: rows[part] for view, rows in logits.items()}
+        check_answers(answers, task, first=part.start)
+        scorer.update(answers, labels[part])
+    return scorer.scores()
 
 
 def _number(name: str, value: Any) -> float:
@@ -126,16 +124,21 @@ def check_metric(
 
 
 def check_answers(
-    logits: Mapping[str, Tensor], task: Task, ids: Sequence[str] | None = None, split: str = ""
+    logits: Mapping[str, Tensor],
+    task: Task,
+    ids: Sequence[str] | None = None,
+    split: str = "",
+    first: int = 0,
 ) -> None:
     """TrainingError that names an example whose answer `[C]` has a NaN or an infinity, but that
-    some classes may have minus infinity and are never answered. ids: else rows from 0 are named."""
+    some classes may have minus infinity and are never answered. ids: else rows from `first` on are
+    named."""
     for view, rows in logits.items():
         # Of classes the largest, NaN where one is: of the others a probability of 0 may be meant
         asked = rows if task == "regression" else rows.amax(-1, keepdim=True)
         wrong = (~asked.isfinite()).any(-1).nonzero().flatten().tolist()
         if wrong:
-            example = f"row {wrong[0]}" if ids is None else f"'{ids[wrong[0]]}' of {split}"
+            example = f"row {first + wrong[0]}" if ids is None else f"'{ids[wrong[0]]}' of {split}"
             answer = next(x for x in asked[wrong[0]].tolist() if not math.isfinite(x))
             raise TrainingError(
                 f"view '{view}': the answer to {example} is {answer}, as is that to "
@@ -151,44 +154,45 @@ def _alone(metric: Any) -> Any:
     return metric
 
 
-def slice_scores(
-    raw: RawSplit,
-    models: Mapping[str, Mapping[str, Tensor]],
-    metrics: Sequence[Any],
-    task: Task,
-) -> dict[str, dict[str, Any]]:
-    """{slice: {"count": n, model: scores}} of the subsets that the data set reports apart.
-
-    models: {name: {view: logits [N, C]}}
-    """
-    found: dict[str, dict[str, Any]] = {}
-    for name, rows in raw.slices.items():
-        assert raw.labels is not None
-        labels = labels_at(raw.labels, rows)
-        found[name] = {"count": len(rows)}
-        for model, logits in models.items():
-            chosen = {view: values[rows] for view, values in logits.items()}
-            found[name][model] = score(chosen, labels, metrics, task)
-    return found
-
-
 def metric_name(node: Any) -> str:
     """The name of a metric, given as a name or a node."""
     return node if isinstance(node, str) else node["name"]
 
 
-def agreement(student: Tensor, teacher: Tensor, task: Task) -> float:
-    """[N, C], [N, C] -> the share of answers (of decisions, for several labels) that are equal.
+class Agreement:
+    """The share of answers (of decisions, for several labels) that student and teacher have in
+    common, from one part after another.
 
     Regression: the Pearson correlation of each target, averaged; 0 where one side never varies.
     NaN without examples; TrainingError where an answer is not a number.
     """
-    check_answers({"student": student, "teacher": teacher}, task)
-    if task == "regression":
-        return _correlation(student, teacher)
-    if task == "multi_label":
-        return float(((student > 0) == (teacher > 0)).float().mean())
-    return float((student.argmax(-1) == teacher.argmax(-1)).float().mean())
+
+    def __init__(self, task: Task) -> None:
+        self.task, self.equal, self.count = task, 0, 0
+        self._numbers: list[tuple[Tensor, Tensor]] = []
+
+    def update(self, student: Tensor, teacher: Tensor) -> None:
+        """[B, C], [B, C]"""
+        check_answers({"student": student, "teacher": teacher}, self.task)
+        if self.task == "regression":
+            self._numbers.append((student, teacher))
+            return
+        a, b = (x > 0 if self.task == "multi_label" else x.argmax(-1) for x in (student, teacher))
+        self.equal, self.count = self.equal + int((a == b).sum()), self.count + a.numel()
+
+    def value(self) -> float:
+        """That of all that was read."""
+        if self._numbers:
+            student, teacher = (torch.cat(side) for side in zip(*self._numbers, strict=True))
+            return _correlation(student, teacher)
+        return float(torch.tensor(self.equal / self.count)) if self.count else math.nan
+
+
+def agreement(student: Tensor, teacher: Tensor, task: Task) -> float:
+    """[N, C], [N, C] -> their `Agreement`"""
+    found = Agreement(task)
+    found.update(student, teacher)
+    return found.value()
 
 
 def _correlation(a: Tensor, b: Tensor) -> float:

@@ -24,7 +24,8 @@ LONGEST = 24  # letters of a class's name on an axis
 def charts(subject: Subject, look: Styles) -> list[Chart]:
     """Those of one subject; nothing is drawn of nothing."""
     found = [_slices(subject, look)]
-    if subject.labels is not None and subject.task in ("single_label", "multi_label"):
+    kinds = ["single_label"] if subject.cut else ["single_label", "multi_label"]
+    if subject.labels is not None and subject.task in kinds:
         found = [_reliability(subject, look), _errors(subject, look), *found]
     if subject.labels is not None and subject.task == "single_label":
         found.insert(2, _confusion(subject))

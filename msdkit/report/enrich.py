@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from msdkit import traits
 from msdkit.config.schema import ExperimentConfig
 from msdkit.errors import DataError, MsdkitError
 from msdkit.functional import divergence
 from msdkit.progress import console
+from msdkit.report.measures import each
 from msdkit.report.subject import Method, Subject
+from msdkit.runs.answer_rows import Changed
 from msdkit.runs.example_weights import example_weights
 from msdkit.runs.experiment import Experiment
 from msdkit.runs.folder import read_config
@@ -81,7 +85,8 @@ def _with_teacher(subject: Subject, experiments: dict[str, Experiment]) -> Subje
     views = list(
         dict.fromkeys([*default_views(subject.modalities), *without(subject.modalities).values()])
     )
-    logits = {v: x.double() for v, x in experiment.teacher_logits(subject.split, views).items()}
+    answers = experiment.teacher_answers(subject.split, views)
+    logits = {view: Changed(rows, torch.Tensor.double) for view, rows in answers.items()}
     strangers = [m.name for m in taught[1:] if _inputs(m)["teacher"] != seen]
     note = f"Teacher means that of {taught[0].name}; another one taught {', '.join(strangers)}."
     return replace(
@@ -93,8 +98,8 @@ def _with_teacher(subject: Subject, experiments: dict[str, Experiment]) -> Subje
 
 
 def _saliency(task: Task, teacher: Logits, modalities: Sequence[str]) -> dict[str, Tensor]:
-    whole = teacher[MULTIMODAL]
-    return {m: divergence(task, whole, teacher[view]) for m, view in without(modalities).items()}
+    whole, apart = teacher[MULTIMODAL], partial(divergence, task)
+    return {m: each(apart, whole, teacher[view]) for m, view in without(modalities).items()}
 
 
 def without(modalities: Sequence[str]) -> dict[str, View]:
@@ -126,6 +131,8 @@ def _with_weights(subject: Subject, experiments: dict[str, Experiment]) -> Subje
 
 def _weights(subject: Subject, method: Method, experiment: Experiment) -> Tensor | None:
     """[N, V] of the subject's views; a view that is not distilled weighs nothing."""
+    if method.runs[0].cut and traits.per_step(experiment.weighting) is not False:
+        raise DataError("they depend on all of the student's answers; predictions hold some")
     found = example_weights(experiment, subject.split, method.runs[0].logits)
     if found is None:
         return None

@@ -13,7 +13,7 @@ from torch import Tensor
 from msdkit.functional import divergence, probabilities, task_loss
 from msdkit.report.subject import Method, Subject
 from msdkit.runs.predictions import Logits
-from msdkit.types import MULTIMODAL, Task
+from msdkit.types import MULTIMODAL, AnswerRows, Task
 
 TOP = 5  # answers kept of each view, by probability
 OWN = 3  # classes of the label kept beside them
@@ -89,7 +89,7 @@ class Rows:
         rows, task = self.rows, self.task
         return mean([divergence(task, teacher[rows], run[MULTIMODAL][rows]) for run in runs])
 
-    def answers(self, logits: Sequence[Tensor]) -> dict[str, Column]:
+    def answers(self, logits: Sequence[AnswerRows]) -> dict[str, Column]:
         """The likeliest classes of one view, and those of the label, wherever they stand.
 
         Few classes are all kept, in their own order, so that views compare at a glance.

@@ -53,7 +53,9 @@ def payload(found: Rows, methods: Sequence[Method]) -> dict[str, Any]:
     models = [found.model(TEACHER, [subject.teacher])] if subject.teacher else []
     for method in methods:
         runs = [run.logits for run in method.runs]
-        beside = {"divergence": found.divergence(runs), "weights": found.weights(method)}
+        told = not any(run.cut for run in method.runs)  # all classes, as distances ask for
+        apart = found.divergence(runs) if told else None
+        beside = {"divergence": apart, "weights": found.weights(method)}
         models.append({**found.model(method.name, runs), **beside})
     return {
         "task": subject.task,

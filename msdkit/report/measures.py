@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -12,11 +13,13 @@ from msdkit import traits
 from msdkit.config.schema import TERM
 from msdkit.distillation.views import distilled_views
 from msdkit.evaluation.scores import Scores, metric_name, score
+from msdkit.evaluation.stream import parts
 from msdkit.functional import calibration_gap, confidence_bin, divergence, probabilities
 from msdkit.registry import METRICS
 from msdkit.report.subject import TEACHER, Method, Run, Subject
+from msdkit.runs.kept_answers import TableLabels
 from msdkit.runs.predictions import Logits
-from msdkit.types import MULTIMODAL, Task
+from msdkit.types import MULTIMODAL, AnswerRows, Task
 
 BINS = 20  # of densities
 CONFIDENCES, ERROR_BINS = 10, 15  # bins of confidence, drawn and for its error
@@ -84,30 +87,41 @@ def output_name(subject: Subject) -> str:
     return f"probability of {subject.label_names[1]}" if _two(subject) else "largest probability"
 
 
+def each(work: Callable[..., Tensor], *rows: AnswerRows | TableLabels) -> Tensor:
+    """[N, …]: what `work` makes of each part of some rows `[N, C]` or `[N]`, put together."""
+    classes = max(r.shape[-1] if len(r.shape) > 1 else 1 for r in rows)
+    found = [work(*(r[part] for r in rows)) for part in parts(len(rows[0]), classes)]
+    return torch.cat(found)
+
+
 def _two(subject: Subject) -> bool:
     return subject.task == "single_label" and len(subject.label_names) == 2
 
 
-def density(subject: Subject, logits: Tensor) -> np.ndarray:
+def density(subject: Subject, logits: AnswerRows) -> np.ndarray:
     """[N, C] -> [BINS]: the density of the output over equal bins from 0 to 1."""
-    shares = probabilities(subject.task, logits)
-    output = shares[:, 1] if _two(subject) else shares.amax(1)
-    return np.histogram(output.numpy(), BINS, (0, 1), density=True)[0]
+
+    def output(part: Tensor) -> Tensor:
+        shares = probabilities(subject.task, part)
+        return shares[:, 1] if _two(subject) else shares.amax(1)
+
+    return np.histogram(each(output, logits).numpy(), BINS, (0, 1), density=True)[0]
 
 
 def distances(subject: Subject, method: Method) -> Values:
     """{view: the mean of D(teacher ‖ student) over the examples, of each seed}, in nats.
 
     No answer is taken for surer than files of before can say, by six decimals (`ROUNDED` in
-    `runs/predictions.py`), so a class counts at most 14.5 nats.
+    `runs/predictions.py`), so a class counts at most 14.5 nats. Nothing where predictions hold the
+    likeliest classes alone, for the others count too.
     """
+    if any(run.cut for run in method.runs):
+        return {}
+    apart = partial(divergence, subject.task)
     return {
-        view: [
-            float(divergence(subject.task, subject.teacher[view], run.logits[view]).mean())
-            for run in method.runs
-        ]
-        for view in subject.views
-        if view in subject.teacher
+        view: [float(each(apart, theirs, run.logits[view]).mean()) for run in method.runs]
+        for view, theirs in subject.teacher.items()
+        if view in subject.views
     }
 
 
@@ -120,19 +134,32 @@ def classes(subject: Subject) -> dict[str, Tensor]:
     if subject.labels is None or subject.task == "regression":
         return {"all": everything}
     labels, index = subject.labels, torch.arange(len(subject.label_names))
-    named = labels[:, None] == index if labels.dim() == 1 else labels >= 0.5
-    frequent = named.sum(0).argsort(descending=True, stable=True)[:CONFUSED]
-    kept = [i for i in sorted(frequent.tolist()) if named[:, i].any()]
-    return {"all": everything, **{subject.label_names[i]: named[:, i] for i in kept}}
+
+    def named(part: Tensor) -> Tensor:
+        return part[:, None] == index if part.dim() == 1 else part >= 0.5
+
+    rows = parts(len(labels), len(index))
+    counts = torch.stack([named(labels[part]).sum(0) for part in rows]).sum(0)
+    frequent = counts.argsort(descending=True, stable=True)[:CONFUSED].tolist()
+    kept = [i for i in sorted(frequent) if counts[i]]
+    held = each(lambda part: named(part)[:, kept], labels)
+    return {"all": everything, **{subject.label_names[i]: held[:, k] for k, i in enumerate(kept)}}
 
 
-def confidences(task: Task, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+def confidences(
+    task: Task, logits: AnswerRows, labels: Tensor | TableLabels
+) -> tuple[Tensor, Tensor]:
     """(confidence, whether it is right) of each answer; of each class's, for several labels."""
-    shares = probabilities(task, logits)
-    if task == "multi_label":
-        return shares.reshape(-1), labels.reshape(-1) > 0
-    confidence, answer = shares.max(-1)
-    return confidence, answer == labels
+
+    def both(part: Tensor, right: Tensor) -> Tensor:
+        shares = probabilities(task, part).double()
+        if task == "multi_label":
+            return torch.stack([shares.reshape(-1), right.reshape(-1) > 0], 1)
+        confidence, answer = shares.max(-1)
+        return torch.stack([confidence, answer == right], 1)
+
+    confidence, right = each(both, logits, labels).T.contiguous()
+    return confidence, right.bool()
 
 
 def reliability(confidence: Tensor, right: Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -149,14 +176,17 @@ def _bin_sums(confidence: Tensor, right: Tensor, bins: int) -> Tensor:
     return torch.stack([torch.bincount(places, x.double(), bins) for x in parts])
 
 
-def calibration_error(task: Task, logits: Tensor, labels: Tensor) -> float:
+def calibration_error(task: Task, logits: AnswerRows, labels: Tensor | TableLabels) -> float:
     """The expected calibration error over 15 bins (Guo et al., ICML 2017, equation 3)."""
     return float(calibration_gap(_bin_sums(*confidences(task, logits, labels), ERROR_BINS)))
 
 
-def confusion(answers: Sequence[Tensor], labels: Tensor, count: int) -> np.ndarray:
+def confusion(
+    answers: Sequence[AnswerRows], labels: Tensor | TableLabels, count: int
+) -> np.ndarray:
     """[C, C]: examples of class i that were answered j, over all seeds."""
-    cells = torch.cat([labels * count + x.argmax(-1) for x in answers])
+    top = [each(lambda part: part.argmax(-1), rows) for rows in answers]
+    cells = torch.cat([labels[:] * count + x for x in top])
     return torch.bincount(cells, minlength=count**2).reshape(count, count).numpy()
 
 

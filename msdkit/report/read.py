@@ -20,7 +20,7 @@ from msdkit.runs.folder import CONFIG, METRICS_LOG, WEIGHT_LOG
 from msdkit.runs.predictions import read_predictions
 from msdkit.runs.results import Results, read_results
 from msdkit.studies.summary import MATRIX, SUMMARY
-from msdkit.types import MULTIMODAL
+from msdkit.types import MULTIMODAL, Task
 
 BEGUN_EARLIER = "it is of an older msdkit; `msdkit compare` writes it anew and reuses its runs"
 
@@ -141,8 +141,19 @@ def _subject(source: Source, tiny: bool) -> Subject:
         methods=[Method(name, [run for run, _, _ in some]) for name, some in found.items()],
         baseline=source.study["baseline"] if source.study else None,
         study=source.study,
+        notes=_left_out(runs, task),
     )
     return with_data(subject, tiny=tiny)
+
+
+def _left_out(runs: Sequence[Run], task: Task) -> tuple[str, ...]:
+    """What predictions that hold the likeliest classes alone do not tell, in a note."""
+    kept = sorted({run.cut for run in runs if run.cut})
+    if not kept:
+        return ()
+    what = "Distances from the teacher" + (" and calibration" if task == "multi_label" else "")
+    classes = f"{', '.join(map(str, kept))} likeliest of {len(runs[0].results.label_names):,}"
+    return (f"{what} are not shown, since predictions hold the {classes} classes alone.",)
 
 
 def _run(folder: Path) -> tuple[Run, list[str], Any]:
@@ -152,7 +163,8 @@ def _run(folder: Path) -> tuple[Run, list[str], Any]:
     answers = read_predictions(folder, results.task, results.label_names)
     log, weights = _lines(folder / METRICS_LOG), _lines(folder / WEIGHT_LOG)
     seed = results.config["seed"]
-    return Run(folder, seed, results, answers.logits, log, weights), answers.ids, answers.labels
+    run = Run(folder, seed, results, answers.logits, log, weights, answers.cut)
+    return run, answers.ids, answers.labels
 
 
 def _measured(results: Results) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from msdkit.data.raw import RawSplit
+from msdkit.runs.kept_answers import TableLabels
 from msdkit.runs.predictions import Logits
 from msdkit.runs.results import Results
 from msdkit.types import Task
@@ -22,7 +23,8 @@ class Run:
     """One finished run of a method.
 
     logits: up to what leaves probabilities alone (regression: the values); log, weights: the lines
-    of `metrics.jsonl` and `weights.jsonl`.
+    of `metrics.jsonl` and `weights.jsonl`; cut: how many of the likeliest classes logits tell, None
+    where all.
     """
 
     folder: Path
@@ -31,6 +33,7 @@ class Run:
     logits: Logits
     log: list[dict[str, Any]]
     weights: list[dict[str, Any]]
+    cut: int | None = None
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,7 @@ class Subject:
     """The runs on one data set, with their teacher's answers to the examples of a split.
 
     name: as shown and as the folder is called; views: `multimodal` first; labels as in `Batch`;
+    all that is `[N, C]` may be read when it is asked for;
     raw: the examples (`raw.dataset[i]`), None where the data is not at hand; teacher: empty where
     there is none with fixed answers; saliency: {modality: [N]}, KL(teacher(x) ‖ teacher(x without
     the modality)) in nats; study: `compare.json`, None for runs without a study; notes: what could
@@ -61,7 +65,7 @@ class Subject:
     modalities: tuple[str, ...]
     views: list[str]
     ids: list[str]
-    labels: Tensor | None
+    labels: Tensor | TableLabels | None
     raw: RawSplit | None
     methods: list[Method]
     baseline: str | None = None
@@ -69,3 +73,8 @@ class Subject:
     saliency: Mapping[str, Tensor] = field(default_factory=dict)
     study: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def cut(self) -> bool:
+        """Whether predictions of a run hold the likeliest classes alone."""
+        return any(run.cut for method in self.methods for run in method.runs)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,8 @@ from msdkit import parallel, traits
 from msdkit.data.raw import RawSplit
 from msdkit.errors import ConfigError, DataError, first_line, listing
 from msdkit.evaluation.cost import FLOP_EXAMPLES, SPEED_EXAMPLES, cost, together
-from msdkit.evaluation.scores import Scores, agreement, check_answers, score, slice_scores
+from msdkit.evaluation.reading import Reading, Sink
+from msdkit.evaluation.scores import Scores, check_answers
 from msdkit.io.files import sweep, write_text
 from msdkit.io.owned import check_ours
 from msdkit.io.seals import write_sealed
@@ -28,14 +30,14 @@ from msdkit.runs.experiment import Experiment
 from msdkit.runs.folder import (
     CONFIG,
     OWN,
-    PREDICTIONS,
     RUN,
     alone_in,
     read_config,
     slices_file,
     summary,
 )
-from msdkit.runs.predictions import PredictionRows, write_predictions
+from msdkit.runs.prediction_rows import PredictionRows
+from msdkit.runs.predictions import prediction_files, prediction_writer, written_rows
 from msdkit.runs.rehearsal import answer_longest
 from msdkit.runs.results import Cost, Results, Slice, SplitResults
 from msdkit.runs.saved_model import SavedModel, load
@@ -68,11 +70,9 @@ def conclude(
     tried: the candidates of a search, the best first; steps, seconds: of the training.
     """
     experiment.use_saved_student()
-    names, splits = experiment.evaluated, {}
-    for name in names:
-        logits, scores = experiment.evaluate(experiment.split(name))
-        splits[name] = from_main(partial(_beside_teacher, experiment, name, logits, scores))
-    from_main(partial(_write_answers, experiment, PREDICTIONS, names[-1], logits))
+    names, beside = experiment.evaluated, experiment.compares_with_teacher
+    splits = {name: _evaluated(experiment, name, beside) for name in names[:-1]}
+    splits[names[-1]] = _evaluated(experiment, names[-1], beside, write="")
     return Results(
         run_dir=str(experiment.folder),
         config=summary(experiment.config),
@@ -90,37 +90,57 @@ def conclude(
     )
 
 
-def _beside_teacher(
-    experiment: Experiment, split: str, logits: dict[str, Tensor], scores: Scores
+def _evaluated(
+    experiment: Experiment, split: str, teacher: bool, write: str | None = None
 ) -> SplitResults:
-    """The student's scores with the teacher's own per view, how often the student gives its answer,
-    and the scores of both on the data set's slices."""
-    raw, metrics, task = experiment.raw(split), experiment.metrics, experiment.task
-    models, results = {"student": logits}, SplitResults(student=scores)
-    if experiment.compares_with_teacher:
-        theirs = experiment.teacher_logits(split, experiment.views)
-        models["teacher"] = theirs
-        results.teacher = {} if raw.labels is None else score(theirs, raw.labels, metrics, task)
-        results.agreement = {v: agreement(logits[v], theirs[v], task) for v in experiment.views}
-    results.slices = {n: Slice(**s) for n, s in slice_scores(raw, models, metrics, task).items()}
+    """The student's scores, those on the data set's slices too; with the teacher's own per view,
+    and how often the student gives its answer.
+
+    write: the answers, with what the data set makes of them for a challenge, as the run's ("") or
+    as those to this split.
+    """
+    raw, task, names = experiment.raw(split), experiment.task, experiment.label_names
+    theirs = experiment.teacher_answers(split, experiment.views) if teacher else None
+    with ExitStack() as stack:
+        sinks: list[Sink] = []
+        if write is not None and parallel.is_main():
+            asked, metrics = experiment.config.evaluate, experiment.metrics
+            about = (asked, raw.ids, task, names, metrics, write)
+            sinks = [stack.enter_context(prediction_writer(experiment.folder, *about))]
+        data = experiment.split(split)
+        reading = experiment.read(data, *sinks, slices=True, teacher=theirs)
+        results = from_main(partial(_results, reading, theirs is not None))
+    if write is not None:
+        from_main(partial(_submit, experiment, raw, write))
     return results
 
 
-def _write_answers(
-    experiment: Experiment, name: str, split: str, logits: dict[str, Tensor]
+def _results(reading: Reading, teacher: bool) -> SplitResults:
+    results = SplitResults(student=reading.scores())
+    if teacher:
+        results.teacher = reading.teacher.whole.scores() if reading.labelled else {}
+        results.agreement = {view: a.value() for view, a in reading.agreement.items()}
+    theirs = reading.teacher.slices()
+    for name, (count, scores) in reading.student.slices().items():
+        results.slices[name] = Slice(
+            count=count, student=scores, teacher=theirs[name][1] if teacher else None
+        )
+    return results
+
+
+def _submit(experiment: Experiment, raw: RawSplit, written: str) -> None:
+    about = (experiment.folder, experiment.task, experiment.label_names, written)
+    write_submission(raw, partial(written_rows, *about), experiment.folder)
+
+
+def write_submission(
+    raw: RawSplit, rows: Callable[[], Sequence[dict[str, Any]]], folder: Path
 ) -> None:
-    """The predictions, and what the data set makes of them for a challenge."""
-    data, folder = experiment.split(split), experiment.folder
-    rows = write_predictions(folder / name, data, logits, experiment.task, experiment.label_names)
-    write_submission(experiment.raw(split), rows, folder)
-
-
-def write_submission(raw: RawSplit, rows: PredictionRows, folder: Path) -> None:
     """The files that a data set's `submission(rows) -> {name: text}` makes of a whole split."""
     hook = traits.submission(raw.dataset)
     if hook is None or len(raw) < len(raw.dataset):
         return
-    for name, text in hook(rows).items():
+    for name, text in hook(rows()).items():
         if Path(name).name != name or name in {*OWN, "", ".."}:
             where = f"{type(raw.dataset).__name__}.submission"
             raise DataError(
@@ -157,9 +177,9 @@ def evaluate(folder: str | Path, split: str, views: Sequence[str] | None = None)
     """{view: {metric: score}} of a finished run's best model on a split.
 
     views: by default those that the run's config evaluates. Writes `evaluation-SPLIT.json`,
-    `predictions-SPLIT.jsonl` and, where the data set has them, `slices-SPLIT.json` and a
-    challenge's submission into the run folder. DataError when the folder holds no run, ConfigError
-    on an unknown view or what can be no split.
+    `predictions-SPLIT.jsonl` (or `.parquet`) and, where the data set has them, `slices-SPLIT.json`
+    and a challenge's submission into the run folder. DataError when the folder holds no run,
+    ConfigError on an unknown view or what can be no split.
     """
     if isinstance(views, str):
         raise ConfigError(f"views: expected a list of names, got '{views}'")
@@ -178,25 +198,27 @@ def evaluate(folder: str | Path, split: str, views: Sequence[str] | None = None)
         experiment.use_saved_student()
         asked, device = experiment.split(split), experiment.accelerator.device
         answer_longest(experiment.student.model, asked, experiment.views, device)
-        logits, scores = experiment.evaluate(asked)
-        from_main(partial(_write_evaluation, experiment, split, logits, scores))
-    return scores
+        from_main(partial(_sweep, folder, split))
+        found = _evaluated(experiment, split, teacher=False, write=split)
+        from_main(partial(_write_evaluation, folder, split, found))
+    return found.student
 
 
-def _write_evaluation(
-    experiment: Experiment, split: str, logits: dict[str, Tensor], scores: Scores
-) -> None:
-    folder = experiment.folder
-    predictions, evaluation = f"predictions-{split}.jsonl", folder / f"evaluation-{split}.json"
-    for path in (folder / predictions, evaluation, slices_file(folder, split)):
+def _sweep(folder: Path, split: str) -> None:
+    for path in (*prediction_files(folder, split), *_evaluation_files(folder, split)):
         sweep(path)
-    _write_answers(experiment, predictions, split, logits)
-    write_sealed(evaluation, json_text(scores, indent=1))
-    models, raw = {"student": logits}, experiment.raw(split)
-    slices = slice_scores(raw, models, experiment.metrics, experiment.task)
-    slices_file(folder, split).unlink(missing_ok=True)  # of another version of the data set
-    if slices:
-        write_sealed(slices_file(folder, split), json_text(slices, indent=1))
+
+
+def _evaluation_files(folder: Path, split: str) -> tuple[Path, Path]:
+    return folder / f"evaluation-{split}.json", slices_file(folder, split)
+
+
+def _write_evaluation(folder: Path, split: str, found: SplitResults) -> None:
+    evaluation, slices = _evaluation_files(folder, split)
+    write_sealed(evaluation, json_text(found.student, indent=1))
+    slices.unlink(missing_ok=True)  # of another version of the data set
+    if found.slices:
+        write_sealed(slices, json_text(found.slices, indent=1))
 
 
 def predict_file(folder: Path, file: Path, views: list[str] | None = None) -> list[str]:

@@ -17,13 +17,13 @@ from msdkit.io.files import whole_folder
 from msdkit.runs.experiment import Experiment
 from msdkit.training.checkpoint import STATE
 from msdkit.training.tree import load_tree
-from msdkit.types import Batch, ModelOutput, Padded, View
+from msdkit.types import AnswerRows, Batch, ModelOutput, Padded, View
 
 CHUNK = 1024  # examples weighed at once
 
 
 def example_weights(
-    experiment: Experiment, split: str, student: Mapping[str, Tensor]
+    experiment: Experiment, split: str, student: Mapping[str, AnswerRows]
 ) -> Tensor | None:
     """[N, V]: what the run's weighting, as training left it, gives to each example of a split.
 
@@ -57,7 +57,7 @@ def example_weights(
 class _Answers(nn.Module):
     """A student whose answers are known: its input is the numbers of the examples."""
 
-    def __init__(self, logits: Mapping[str, Tensor]) -> None:
+    def __init__(self, logits: Mapping[str, AnswerRows]) -> None:
         super().__init__()
         self.logits = logits
 
@@ -94,7 +94,7 @@ def _readable_terms(distiller: Distiller) -> list[Term] | None:
 
 
 def _replay(
-    experiment: Experiment, student: Mapping[str, Tensor], terms: list[Term]
+    experiment: Experiment, student: Mapping[str, AnswerRows], terms: list[Term]
 ) -> tuple[Distiller, int]:
     """A distiller that gives the run's last weights to what the student answered; and the step."""
     trained = experiment.distiller

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from copy import deepcopy
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from msdkit import traits
@@ -18,20 +20,16 @@ from msdkit.data.raw import RawSplit
 from msdkit.data.split import Split, carve
 from msdkit.distillation.distiller import Distiller
 from msdkit.evaluation.chance import chance_lines
-from msdkit.evaluation.scores import (
-    Scores,
-    check_answers,
-    check_metric,
-    metric_name,
-    predict,
-    score_split,
-)
+from msdkit.evaluation.reading import Reading, Sink
+from msdkit.evaluation.scores import Scores, check_answers, check_metric, metric_name
+from msdkit.evaluation.stream import parts, stream
 from msdkit.functional import without_classes
 from msdkit.io.cache import cache_dir
 from msdkit.io.pictures import allow_pixels
 from msdkit.parallel import from_main
 from msdkit.progress import console
 from msdkit.registry import DATASETS, METRICS, WEIGHTINGS
+from msdkit.runs.answer_rows import Changed
 from msdkit.runs.folder import flat, summary
 from msdkit.runs.new_distiller import new_distiller
 from msdkit.runs.new_model import new_model
@@ -41,7 +39,7 @@ from msdkit.runs.teachers import Teachers, fit_weighting, gather, teacher_digest
 from msdkit.training.engine import accelerator_for
 from msdkit.training.seeding import seed_everything
 from msdkit.training.trainer import OnEvaluate, Trainer
-from msdkit.types import View, default_views
+from msdkit.types import AnswerRows, View, default_views
 
 TINY_EXAMPLES, TINY_STEPS = 64, 2
 
@@ -153,12 +151,17 @@ class Experiment:
             self._inputs[split] = ModelInputs(self.raw(split), self.student.processors, self.cache)
         return self._inputs[split]
 
-    def teacher_logits(self, split: str, views: list[View]) -> dict[str, Tensor]:
-        """{view: [N, C]} from the teacher cache, built when it is missing; the least for classes
-        that are never an answer."""
+    def teacher_answers(self, split: str, views: list[View]) -> dict[str, AnswerRows]:
+        """{view: rows [N, C], read when they are asked for} from the teacher cache, built when it
+        is missing; the least for classes that are never an answer."""
         assert self.teachers is not None
-        never, answers = self.raw(split).unanswered, self.teachers.answers(split, views)
-        return {v: without_classes(rows[:], never) for v, rows in answers["logits"].items()}
+        answers = self.teachers.answers(split, views)["logits"]
+        known = partial(without_classes, classes=self.raw(split).unanswered)
+        return {view: Changed(rows, known) for view, rows in answers.items()}
+
+    def teacher_logits(self, split: str, views: list[View]) -> dict[str, Tensor]:
+        """The same, {view: [N, C]}."""
+        return {view: rows[:] for view, rows in self.teacher_answers(split, views).items()}
 
     @cached_property
     def distiller(self) -> Distiller:
@@ -228,11 +231,16 @@ class Experiment:
             self.split(name)
             _ = self.raw(name).slices
             if self.teachers is not None and self.compares_with_teacher:
-                answers = self.teacher_logits(name, self.views)
-                check_answers(answers, self.task, self.raw(name).ids, f"{name}, from the teacher,")
-                lines = chance_lines(answers, self.raw(name), self.metrics, self.metric)
-                for line in lines if name == "val" and not self.tiny else ():
-                    console().print(f"warning: {line}")
+                self._check_teacher(name)
+
+    def _check_teacher(self, split: str) -> None:
+        answers, ids = self.teacher_answers(split, self.views), self.raw(split).ids
+        for rows in parts(len(ids), len(self.label_names)):
+            found = {view: held[rows] for view, held in answers.items()}
+            check_answers(found, self.task, ids[rows], f"{split}, from the teacher,")
+        lines = chance_lines(answers, self.raw(split), self.metrics, self.metric)
+        for line in lines if split == "val" and not self.tiny else ():
+            console().print(f"warning: {line}")
 
     def trainer(self, on_evaluate: OnEvaluate | None = None) -> Trainer:
         """The training loop over this experiment."""
@@ -251,7 +259,7 @@ class Experiment:
             config=self.config.train,
             seed=self.config.seed,
             folder=self.folder,
-            evaluate=lambda: self.evaluate(val)[1],
+            evaluate=lambda: from_main(self.read(val).scores),
             save_model=self.student.save,
             metric=self.metric,
             higher_is_better=traits.higher_is_better(metric),
@@ -262,17 +270,26 @@ class Experiment:
             on_evaluate=on_evaluate,
         )
 
+    def read(self, split: Split, *sinks: Sink, **beside: Any) -> Reading:
+        """What the student's answers to all views come to, read in the main process; `sinks` get
+        each part, and `beside` is as of `Reading`."""
+        reading = Reading(split, self.views, self.metrics, self.task, *sinks, **beside)
+        size, device = self.config.evaluate.batch_size, self.accelerator.device
+        what = f"evaluate {split.inputs.raw.split}"
+        model = self.student.model
+        stream(model, split, self.views, reading, batch_size=size, device=device, what=what)
+        return reading
+
     def evaluate(self, split: Split) -> tuple[dict[str, Tensor], Scores]:
         """(logits per view, metrics per view) of the student; only the main process has logits."""
-        logits = predict(
-            self.student.model,
-            split,
-            self.views,
-            batch_size=self.config.evaluate.batch_size,
-            device=self.accelerator.device,
-            what=f"evaluate {split.inputs.raw.split}",
-        )
-        return logits, from_main(lambda: score_split(logits, split, self.metrics, self.task))
+        kept: dict[str, list[Tensor]] = {}
+
+        def keep(rows: slice, logits: Mapping[str, Tensor], labels: Tensor | None) -> None:
+            for view, answers in logits.items():
+                kept.setdefault(view, []).append(answers)
+
+        scores = from_main(self.read(split, keep).scores)
+        return {view: torch.cat(answers) for view, answers in kept.items()}, scores
 
 
 def _key(*deciding: Any) -> str:

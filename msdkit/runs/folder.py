@@ -23,9 +23,9 @@ from msdkit.parallel import from_main
 
 CONFIG, ENVIRONMENT, RESULTS = "config.yaml", "environment.json", "results.json"
 INPUTS = "inputs.json"  # fingerprints of the data and the teacher
-PREDICTIONS = "predictions.jsonl"
+PREDICTIONS, TABLE = "predictions.jsonl", "predictions.parquet"  # a run has one of the two
 LOGS = METRICS_LOG, WEIGHT_LOG = "metrics.jsonl", "weights.jsonl"
-OWN = frozenset({CONFIG, ENVIRONMENT, RESULTS, INPUTS, PREDICTIONS, *LOGS})
+OWN = frozenset({CONFIG, ENVIRONMENT, RESULTS, INPUTS, PREDICTIONS, TABLE, *LOGS})
 OWN |= {SEALS, "report.html", "best", "last", "search", "tracker"}  # the last are folders
 
 

@@ -1,120 +1,84 @@
-"""`predictions.jsonl`: what a model answers to each example, as it is written and read again."""
+"""What a run answered to each example: one file, `predictions.jsonl` with every class of every
+view, or `predictions.parquet` with the likeliest of many."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import msgspec
 import numpy as np
 import torch
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 from torch import Tensor
 
+from msdkit import traits
+from msdkit.config.schema import EvaluateConfig
 from msdkit.data.labels import encode_label
-from msdkit.data.split import Split
 from msdkit.errors import DataError
+from msdkit.evaluation.reading import Sink
+from msdkit.evaluation.scores import metric_name
+from msdkit.evaluation.significance import MetricSums, Sums, metric_sums
+from msdkit.evaluation.stream import parts
 from msdkit.functional import probabilities
-from msdkit.io.seals import check, sealed
-from msdkit.io.structs import plain
-from msdkit.runs.folder import PREDICTIONS
-from msdkit.types import MULTIMODAL, Task
+from msdkit.io.seals import check
+from msdkit.registry import METRICS
+from msdkit.runs.answer_rows import Changed
+from msdkit.runs.folder import PREDICTIONS, TABLE
+from msdkit.runs.kept_answers import KeptRows, Table, TableLabels
+from msdkit.runs.prediction_rows import Lines, Row, line_writer, read_lines, shares_key
+from msdkit.runs.prediction_table import table_writer
+from msdkit.types import MULTIMODAL, AnswerRows, Task
 
-Logits: TypeAlias = Mapping[str, Tensor]  # {view: [N, C]}
-Shares: TypeAlias = dict[str, list[float]]  # {view: a number for each class}
-DIGITS, FINEST = 6, 1e-17  # of a written probability; what is smaller has fewer digits
+Logits: TypeAlias = Mapping[str, AnswerRows]  # {view: [N, C]}
+MOST_CLASSES = 100  # in lines; a table holds more
 ROUNDED = 5e-7  # older predictions had six decimals: a written 0 may be as large as this
+SCORE_DIGITS = 1e-4  # to which lines tell soft targets
 LEAST, MOST = np.finfo(np.float64).tiny, 1 - np.finfo(np.float64).epsneg  # between 0 and 1
 
 
-class Row(msgspec.Struct):
-    """A line of the file; keys of other versions of msdkit are not read.
-
-    Regression has `values`, all other tasks `probabilities`; label: None where it is not known,
-    absent where nobody could know it.
-    """
-
-    id: str
-    prediction: Any = None
-    probabilities: Shares | UnsetType = UNSET
-    values: Shares | UnsetType = UNSET
-    label: Any = UNSET
-
-    def line(self) -> str:
-        """The line, without its end."""
-        return json.dumps(plain(self), ensure_ascii=False)
-
-
-DECODER = msgspec.json.Decoder(Row)
-
-
-class PredictionRows(Sequence[dict[str, Any]]):
-    """{id, prediction, probabilities (or values) per view} of each example, for plugins; the
-    multimodal view predicts, or else the first.
-
-    A row is made when it is asked for: of thousands of classes, all would fill the memory.
-    """
-
-    def __init__(
-        self, ids: Sequence[str], logits: Logits, task: Task, names: Sequence[str]
-    ) -> None:
-        self.ids, self.logits, self.task, self.names = ids, logits, task, names
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        return plain(self.row(range(len(self))[index]))  # IndexError ends an iteration
-
-    def row(self, i: int) -> Row:
-        """That of one example, without its label."""
-        logits = {view: values[i : i + 1] for view, values in self.logits.items()}
-        first = logits.get(MULTIMODAL, next(iter(logits.values())))
-        shares = {view: _written(self.task, values[0]) for view, values in logits.items()}
-        prediction = class_names(first, self.task, self.names)[0]
-        return Row(self.ids[i], prediction, **{_shares_key(self.task): shares})
+@contextmanager
+def prediction_writer(
+    folder: Path,
+    config: EvaluateConfig,
+    ids: Sequence[str],
+    task: Task,
+    names: Sequence[str],
+    metrics: Sequence[Any],
+    split: str = "",
+) -> Iterator[Sink]:
+    """Inside, what writes a part of the answers into the folder's file, in the form that the config
+    asks for; at the end it appears as a whole. split: whose file it is, if it is not the run's."""
+    lines, table = prediction_files(folder, split)
+    if config.predictions == "parquet" or (
+        config.predictions == "auto" and len(names) > MOST_CLASSES
+    ):
+        with table_writer(table, ids, task, names, metrics=metrics, top_k=config.top_k) as write:
+            yield write
+        lines.unlink(missing_ok=True)  # what another config, or an older version, wrote
+    else:
+        with line_writer(lines, ids, task, names) as write:
+            yield write
+        table.unlink(missing_ok=True)
 
 
-def class_names(logits: Tensor, task: Task, names: Sequence[str]) -> list[Any]:
-    """[N, C] -> the predicted class of each example, its list of classes, or {target: number}."""
-    if task == "regression":
-        return [readable(row, task, names) for row in logits]
-    if task == "multi_label":
-        return [
-            [n for n, on in zip(names, row, strict=True) if on] for row in (logits > 0).tolist()
-        ]
-    return [names[i] for i in logits.argmax(-1).tolist()]
+def prediction_files(folder: Path, split: str = "") -> tuple[Path, Path]:
+    """Where the answers stand, in lines or in a table: the run's, or those to a split that
+    `msdkit evaluate` was asked for."""
+    places = (folder / PREDICTIONS, folder / TABLE)
+    return tuple(p.with_stem(f"{p.stem}-{split}") for p in places) if split else places  # type: ignore[return-value]
 
 
-def readable(label: Tensor, task: Task, names: Sequence[str]) -> Any:
-    """A label as a person would write it: a class, a list of classes, {class: score} or
-    {target: number}."""
-    if task == "regression":
-        return {name: _short(number) for name, number in zip(names, label.tolist(), strict=True)}
-    if task == "single_label":
-        return names[int(label)]
-    scores = {n: round(s, 4) for n, s in zip(names, label.tolist(), strict=True) if s}
-    return list(scores) if task == "multi_label" else scores
-
-
-def write_predictions(
-    path: Path, split: Split, logits: Logits, task: Task, names: Sequence[str]
-) -> PredictionRows:
-    """JSON lines: id, prediction, the probabilities (or values) of each view, and the label, null
-    where it is not known."""
-    rows, labels = PredictionRows(split.ids, logits, task, names), split.labels
-    with sealed(path) as partial, partial.open("w", encoding="utf-8") as file:
-        for i in range(len(rows)):
-            row = rows.row(i)
-            row.label = None if labels is None else readable(labels[i], task, names)
-            file.write(row.line() + "\n")
-    return rows
+def written_rows(
+    folder: Path, task: Task, names: Sequence[str], split: str = ""
+) -> Sequence[dict[str, Any]]:
+    """What was written, as `PredictionRows` gives it and read when it is asked for. Of a table, a
+    view's numbers are worked out when they are looked at: what it left out shares the rest."""
+    lines, table = prediction_files(folder, split)
+    return KeptRows(Table(table, task, names)) if table.exists() else Lines(lines)
 
 
 @dataclass(frozen=True)
@@ -122,33 +86,66 @@ class Predictions:
     """A run's answers as they were written.
 
     names: the classes; labels: as in `Batch`, None where an example has none; shares: {view:
-    float64 [N, C]}, probabilities, or values in regression.
+    float64 [N, C]}, probabilities, or values in regression. Of a table these and labels of several
+    classes are read when they are asked for, by an index or `[:]`.
     """
 
     task: Task
     names: list[str]
     ids: list[str]
-    labels: Tensor | None
-    shares: Mapping[str, Tensor]
+    labels: Tensor | TableLabels | None
+    shares: Mapping[str, AnswerRows]
+    table: Table | None = None
 
     @cached_property
     def logits(self) -> Logits:
         """{view: float64 [N, C]}: what gives these answers again."""
-        return {view: _logits(shares, self.task) for view, shares in self.shares.items()}
+        if self.table is not None:
+            return {view: self.table.rows(view) for view in self.table.views}
+        return {view: _logits(shares[:], self.task) for view, shares in self.shares.items()}
+
+    @property
+    def cut(self) -> int | None:
+        """How many of the likeliest classes are known; None where all are."""
+        return self.table.top_k if self.table is not None and self.table.cut else None
+
+    def sums(self, view: str, node: Any) -> MetricSums | None:
+        """The answers to a view under a metric, for tests of significance; None where that would
+        take the classes that were left out."""
+        assert self.labels is not None
+        metric = METRICS.build(node, num_classes=len(self.names), task=self.task)
+        if self.table is not None:
+            counts = self.table.sums(view, metric_name(node))
+            if counts is not None or self.cut:
+                return None if counts is None else Sums(metric, counts)
+        if not traits.reads_logits(metric):
+            answers = self.shares[view][:]
+        elif self.table is not None:
+            answers = self.logits[view][:]
+        else:
+            answers = logits_of(self.shares[view][:], self.task)
+        return metric_sums(node, answers, self.labels[:], self.task)
 
     def of_same_examples(self, other: Predictions) -> bool:
         """Whether both answer the same questions, which have the same answers."""
+        same = self.ids == other.ids and self.names == other.names
         mine, theirs = self.labels, other.labels
-        known = mine is not None and theirs is not None
-        same = torch.equal(mine, theirs) if known else mine is theirs  # type: ignore[arg-type]
-        return same and self.ids == other.ids and self.names == other.names
+        if not same or mine is None or theirs is None:
+            return same and mine is theirs
+        off = SCORE_DIGITS if self.task == "soft_target" else 0.0
+        rows = parts(len(self.ids), len(self.names))
+        return all(torch.allclose(mine[part], theirs[part], rtol=0, atol=off) for part in rows)
 
 
 def read_predictions(folder: Path, task: Task, names: list[str]) -> Predictions:
     """The answers in a run's folder; DataError where its file is not whole."""
-    path, key = folder / PREDICTIONS, _shares_key(task)
+    if (folder / TABLE).exists():
+        table = Table(folder / TABLE, task, names)
+        read = {v: Changed(table.rows(v), partial(probabilities, task)) for v in table.views}
+        return Predictions(task, names, table.ids, table.labels, read, table)
+    path, key = folder / PREDICTIONS, shares_key(task)
     check(path)
-    rows = _rows(path)
+    rows = read_lines(path)
     answers = [getattr(row, key) for row in rows]
     if not rows or UNSET in answers:
         raise DataError(f"{path}: expected lines with `{key}` of each view")
@@ -184,31 +181,6 @@ def _check_finite(path: Path, shares: Mapping[str, np.ndarray]) -> None:
             )
 
 
-def _row(line: bytes) -> Row:
-    try:
-        return DECODER.decode(line)
-    except msgspec.DecodeError as error:
-        try:  # older files may have NaN, which is no JSON to msgspec
-            values = json.loads(line)
-        except ValueError:
-            raise error from None
-        return msgspec.convert(values, Row)
-
-
-def _rows(path: Path) -> list[Row]:
-    try:
-        lines = path.read_bytes().splitlines()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
-    rows = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            rows.append(_row(line))
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise DataError(f"{path}:{number}: expected a prediction; {error}") from error
-    return rows
-
-
 def _labels(rows: list[Row], task: Task, names: list[str]) -> Tensor | None:
     if any(row.label is None or row.label is UNSET for row in rows):
         return None
@@ -217,33 +189,6 @@ def _labels(rows: list[Row], task: Task, names: list[str]) -> Tensor | None:
     return torch.from_numpy(np.stack(encoded))
 
 
-def _shares_key(task: Task) -> str:
-    return "values" if task == "regression" else "probabilities"
-
-
 def _logits(shares: Tensor, task: Task) -> Tensor:
     """[N, C] -> [N, C]: what gives these probabilities again, none surer than old files can say."""
     return logits_of(shares if task == "regression" else shares.clamp(ROUNDED, 1 - ROUNDED), task)
-
-
-def _written(task: Task, logits: Tensor) -> list[float]:
-    """[C] -> the probabilities or values that stand in the file"""
-    shares = probabilities(task, logits.detach().cpu().double())
-    if task == "regression":
-        return [_short(number) for number in shares.tolist()]
-    return _rounded(shares, task)
-
-
-def _rounded(shares: Tensor, task: Task) -> list[float]:
-    """float64 [C]: six digits of a probability, or of what it lacks to 1 if that is less, so that
-    sure answers and rare classes keep their ranks; of soft targets' thousands of answers, which
-    are ranked within an example, small ones have six decimals."""
-    p = shares.numpy()
-    rest = 1 - p if task == "soft_target" else np.minimum(p, 1 - p)
-    scale = 10.0 ** (DIGITS - 1 - np.floor(np.log10(rest.clip(FINEST))))
-    return (np.rint(p * scale) / scale).tolist()
-
-
-def _short(number: float) -> float:
-    """The shortest decimal that is the same float32."""
-    return float(str(np.float32(number)))

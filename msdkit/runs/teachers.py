@@ -22,37 +22,17 @@ from msdkit.distillation.distiller import Distiller
 from msdkit.errors import ConfigError
 from msdkit.progress import console
 from msdkit.registry import MODELS
+from msdkit.runs.answer_rows import Combine, Combined
 from msdkit.runs.folder import differences, training_of
 from msdkit.runs.new_model import drawn
 from msdkit.runs.rehearsal import answer_longest
 from msdkit.runs.saved_model import SavedModel, load
-from msdkit.teacher_cache.cache import AnswerRows, Answers, DType, cached_answers
-from msdkit.types import MULTIMODAL, Task, View
+from msdkit.teacher_cache.cache import Answers, DType, cached_answers
+from msdkit.types import MULTIMODAL, AnswerRows, Task, View
 
 SHOWN = 20  # names that an error lists in full
 SPECIALIST = "specialists."  # and the view: where a teacher stands that alone answers it
 Models = Mapping[str, SavedModel]  # by where they stand in the config: "" for one teacher
-Combine = Callable[[Sequence[Tensor], Task], Tensor]  # K x [N, C] -> [N, C]
-
-
-@dataclass(frozen=True)
-class Combined:
-    """The answers of several teachers made one, `[N, C]`, for the rows that are asked for."""
-
-    rows: Sequence[AnswerRows]
-    combine: Combine
-    task: Task
-
-    def __len__(self) -> int:
-        return len(self.rows[0])
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.rows[0].shape
-
-    def __getitem__(self, index: Any) -> Tensor:
-        """slice or tensor [B] -> [B, C]"""
-        return self.combine([one[index] for one in self.rows], self.task)
 
 
 @dataclass

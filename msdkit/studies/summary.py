@@ -7,27 +7,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from msdkit import traits
-from msdkit.errors import ConfigError, DataError
+from msdkit.errors import ConfigError, DataError, listing
 from msdkit.evaluation.scores import metric_name
-from msdkit.evaluation.significance import (
-    MetricSums,
-    holm,
-    interval,
-    metric_sums,
-    permuted,
-    resampled,
-)
+from msdkit.evaluation.significance import MetricSums, holm, interval, permuted, resampled
 from msdkit.io.seals import check
 from msdkit.io.structs import plain, with_nan
-from msdkit.progress import track
-from msdkit.registry import METRICS
-from msdkit.runs.predictions import Predictions, logits_of, read_predictions
+from msdkit.progress import console, track
+from msdkit.runs.predictions import Predictions, read_predictions
 from msdkit.runs.results import Results, SplitResults
 from msdkit.types import MULTIMODAL
 
 Runs = Mapping[str, Sequence[Results]]  # {method: its runs by seed}
 Asked = tuple[str, str]  # (view, metric)
+Read = Mapping[str, Sequence[Mapping[Asked, MetricSums]]]  # {method: its runs by seed}
 ALPHA = 0.05
 SUMMARY, MATRIX = "compare.json", "study.json"  # of a data set, of several
 
@@ -123,6 +115,7 @@ def _differences(runs: Runs, baseline: str) -> tuple[int, list[dict[str, Any]]]:
             )
         read.setdefault(name, []).append(_sums(result, answers, asked))
     others = [name for name in runs if name != baseline]
+    asked = _told(read, asked)
     work = track(asked, len(asked), "bootstrap and permutations", "metrics") if others else []
     rows = [row for one in work for row in _rows(read, baseline, others, one)]
     rank = {name: i for i, name in enumerate(others)}  # stable: by method, then as asked
@@ -138,7 +131,7 @@ def _asked(result: Results) -> Iterator[Asked]:
 
 
 def _rows(
-    read: Mapping[str, Sequence[Mapping[Asked, MetricSums]]],
+    read: Read,
     baseline: str,
     others: Sequence[str],
     asked: Asked,
@@ -166,12 +159,19 @@ def _answers(result: Results) -> Predictions:
 
 
 def _sums(result: Results, answers: Predictions, asked: Sequence[Asked]) -> dict[Asked, MetricSums]:
-    """What a run answered, for each metric of a view."""
-    assert answers.labels is not None
+    """What a run answered, for each metric of a view of which its predictions tell enough."""
     nodes = {metric_name(node): node for node in [result.metric, *result.metrics]}
-    sums = {}
-    for view, name in asked:
-        shares, by_logits = answers.shares[view], traits.reads_logits(METRICS.get(name))
-        read = logits_of(shares, result.task) if by_logits else shares
-        sums[view, name] = metric_sums(nodes[name], read, answers.labels, result.task)
-    return sums
+    found = {(view, name): answers.sums(view, nodes[name]) for view, name in asked}
+    return {one: sums for one, sums in found.items() if sums is not None}
+
+
+def _told(read: Read, asked: Sequence[Asked]) -> list[Asked]:
+    """What the predictions of all runs tell; that others are left out is said."""
+    runs = [run for some in read.values() for run in some]
+    told = [one for one in asked if all(one in run for run in runs)]
+    if lacking := {name for _, name in {*asked} - {*told}}:
+        console().print(
+            f"differences of {listing(sorted(lacking))} are left out: predictions.parquet holds "
+            "the likeliest classes alone; evaluate.top_k of all classes keeps them"
+        )
+    return told

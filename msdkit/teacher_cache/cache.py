@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -22,23 +22,12 @@ from msdkit.progress import Advance
 from msdkit.registry import code_digest
 from msdkit.teacher_cache.plan import Plan, make_plan
 from msdkit.teacher_cache.shards import PLAN, Rows, Shards, Tensors, key, prepare
-from msdkit.types import ModelOutput, View
+from msdkit.types import AnswerRows, ModelOutput, View
 
 FORMAT = "4"
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
 DType = Literal["fp32", "fp16"]
 CPU_TOKENS = 2048  # of one call: a base model was a fifth faster by them than by sixteen times more
-
-
-class AnswerRows(Protocol):
-    """`[N, C or H]`, read when asked for: `rows[index]` gives some as float32, `rows[:]` all."""
-
-    def __len__(self) -> int: ...
-
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-
-    def __getitem__(self, index: Any, /) -> Tensor: ...
 
 
 Answers = dict[str, dict[str, AnswerRows]]  # {"logits" or a feature: {view: rows}}

@@ -18,18 +18,27 @@ from msdkit.data.split import Split
 from msdkit.errors import DataError
 from msdkit.functional import log_odds, probabilities
 from msdkit.processors.array import Array
-from msdkit.runs.predictions import (
+from msdkit.runs.prediction_rows import (
+    Lines,
     PredictionRows,
     class_names,
-    logits_of,
-    read_predictions,
+    line_writer,
     readable,
-    write_predictions,
 )
+from msdkit.runs.predictions import logits_of, read_predictions
 from msdkit.types import Modality
 
 NAMES = ["a", "b", "c"]
 LOGITS = torch.tensor([[2.0, 1.0, -1.0], [-1.0, -2.0, -3.0], [0.5, 0.0, 3.0]])
+
+
+def write(path: Path, split: Split, logits: dict[str, Tensor]) -> Lines:
+    """In two parts, as evaluation does."""
+    with line_writer(path, split.ids, "single_label", NAMES) as sink:
+        for rows in (slice(0, 6), slice(6, 10)):
+            labels = None if split.labels is None else split.labels[rows]
+            sink(rows, {view: x[rows] for view, x in logits.items()}, labels)
+    return Lines(path)
 
 
 @pytest.fixture
@@ -72,11 +81,11 @@ def test_labels_as_a_person_writes_them(split: Split, tmp_path: Path) -> None:
     assert readable(torch.tensor([1.0, 0, 1]), "multi_label", NAMES) == ["a", "c"]
     assert readable(torch.tensor([0, 0.3, 1]), "soft_target", NAMES) == {"b": 0.3, "c": 1.0}
     logits = {"multimodal": torch.randn(10, 3)}
-    write_predictions(tmp_path / "p.jsonl", split, logits, "single_label", NAMES)
+    write(tmp_path / "p.jsonl", split, logits)
     lines = [json.loads(line) for line in (tmp_path / "p.jsonl").read_text().splitlines()]
     assert [NAMES.index(line["label"]) for line in lines] == split.labels.tolist()  # type: ignore[union-attr]
     split.labels = None
-    write_predictions(tmp_path / "p.jsonl", split, logits, "single_label", NAMES)
+    write(tmp_path / "p.jsonl", split, logits)
     assert '"label": null' in (tmp_path / "p.jsonl").read_text()
 
 
@@ -133,7 +142,7 @@ def test_lines_of_other_versions_are_read(tmp_path: Path) -> None:
 
 def test_what_is_written_is_read_again(split: Split, tmp_path: Path) -> None:
     logits = {"text": torch.randn(10, 3), "multimodal": torch.randn(10, 3)}
-    rows = write_predictions(tmp_path / "predictions.jsonl", split, logits, "single_label", NAMES)
+    rows = write(tmp_path / "predictions.jsonl", split, logits)
     answers = read_predictions(tmp_path, "single_label", NAMES)
     assert answers.ids == list(split.ids)
     assert torch.equal(answers.labels, split.labels[:])  # type: ignore[arg-type, index]
@@ -155,7 +164,7 @@ def test_a_write_that_fails_leaves_the_predictions_that_were_there(
     before = sorted(p.name for p in tmp_path.iterdir())
     logits = {"multimodal": torch.randn(7, 3)}  # ends before the examples do
     with pytest.raises(IndexError):
-        write_predictions(path, split, logits, "single_label", NAMES)
+        write(path, split, logits)
     assert path.read_text() == "old"
     assert sorted(p.name for p in tmp_path.iterdir()) == before
 
