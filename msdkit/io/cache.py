@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from msdkit.io.owned import Kind, own
+from msdkit.io.owned import Kind, others, own
 
 # All that is kept in it; the first of it is there before the mark
 PARTS = frozenset({"data", "digests", "downloads", "packages", "parsed", "processed", "teacher"})
@@ -14,7 +14,7 @@ PARTS = frozenset({"data", "digests", "downloads", "packages", "parsed", "proces
 
 def _ours(folder: Path) -> bool:
     """Whether a folder without a mark holds nothing but parts of a cache."""
-    return folder.is_dir() and {path.name for path in folder.iterdir()} <= PARTS
+    return folder.is_dir() and {*others(folder)} <= PARTS
 
 
 CACHE = Kind("cache", "choose another with MSDKIT_CACHE=PATH", _ours)

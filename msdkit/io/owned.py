@@ -48,8 +48,8 @@ def check_ours(folder: Path, kind: Kind) -> None:
             raise ConfigError(
                 f"{folder} is msdkit's folder of a {marked}, not of a {kind.name}; {kind.way_out}"
             )
-    elif (others := _others(folder)) and not kind.before(folder):
-        shown = ", ".join(others[:SHOWN]) + (", …" if others[SHOWN:] else "")
+    elif (found := others(folder)) and not kind.before(folder):
+        shown = ", ".join(found[:SHOWN]) + (", …" if found[SHOWN:] else "")
         raise ConfigError(
             f"{folder} holds files that msdkit did not write ({shown}), which it leaves alone; "
             f"{kind.way_out}"
@@ -144,7 +144,7 @@ def _marked(folder: Path) -> str | None:
     return str(kind)
 
 
-def _others(folder: Path) -> list[str]:
-    """What lies in a folder, but for what passing processes leave."""
+def others(folder: Path) -> list[str]:
+    """What lies in a folder, but for a mark and what passing processes leave."""
     names = sorted(path.name for path in folder.glob("*"))
-    return [name for name in names if not _PASSING.fullmatch(name)]
+    return [name for name in names if name != MARK and not _PASSING.fullmatch(name)]

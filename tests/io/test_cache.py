@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from msdkit.io.cache import cache_dir
+from msdkit.io.cache import CACHE, cache_dir
 
 
 def test_cache_dir_is_the_variable_or_below_iopath(
@@ -17,3 +17,13 @@ def test_cache_dir_is_the_variable_or_below_iopath(
     monkeypatch.delenv("MSDKIT_CACHE")
     monkeypatch.setenv("FVCORE_CACHE", str(tmp_path))
     assert cache_dir() == tmp_path / "msdkit"
+
+
+@pytest.mark.parametrize("name", [".msdkit", ".msdkit.0123abcd.partial", ".msdkit.claim"])
+def test_a_cache_that_another_process_is_just_marking_is_ours(tmp_path: Path, name: str) -> None:
+    for part in ("processed", "teacher"):
+        (tmp_path / part).mkdir()
+    (tmp_path / name).touch()
+    assert CACHE.before(tmp_path)
+    (tmp_path / "theirs").touch()
+    assert not CACHE.before(tmp_path)
