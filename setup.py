@@ -45,6 +45,7 @@ setup(
         "plotly>=6",
         "jinja2>=3.1",
         "xxhash>=3",
+        "pyarrow>=16.1",
     ],
     extras_require={
         "demo": DEMO,
