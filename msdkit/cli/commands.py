@@ -96,8 +96,8 @@ def cache(configs: Configs, tiny: Tiny = False) -> None:
     for split in ("train", *experiment.evaluated):
         views = experiment.distiller.teacher_views if split == "train" else []
         wanted = list(dict.fromkeys([*views, *experiment.views]))
-        logits = experiment.teacher_logits(split, wanted)
-        typer.echo(f"{split}: {len(experiment.raw(split)):,} examples × {', '.join(logits)}")
+        answers = experiment.teacher_answers(split, wanted)
+        typer.echo(f"{split}: {len(experiment.raw(split)):,} examples × {', '.join(answers)}")
 
 
 @app.command()

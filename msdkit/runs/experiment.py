@@ -152,15 +152,15 @@ class Experiment:
         return self._inputs[split]
 
     def teacher_answers(self, split: str, views: list[View]) -> dict[str, AnswerRows]:
-        """{view: rows [N, C], read when they are asked for} from the teacher cache, built when it
-        is missing; the least for classes that are never an answer."""
+        """{view: rows [N, C]}: `teacher_logits`, read when they are asked for."""
         assert self.teachers is not None
         answers = self.teachers.answers(split, views)["logits"]
         known = partial(without_classes, classes=self.raw(split).unanswered)
         return {view: Changed(rows, known) for view, rows in answers.items()}
 
     def teacher_logits(self, split: str, views: list[View]) -> dict[str, Tensor]:
-        """The same, {view: [N, C]}."""
+        """{view: [N, C]} from the teacher cache, built when it is missing; the least for classes
+        that are never an answer."""
         return {view: rows[:] for view, rows in self.teacher_answers(split, views).items()}
 
     @cached_property
