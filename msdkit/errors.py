@@ -18,6 +18,14 @@ class DataError(MsdkitError):
     """A data file, a feature store, a checkpoint or a cache cannot be used."""
 
 
+class DiskError(DataError, OSError):
+    """A disk denies what is being written: it is full, cannot be written or may not be."""
+
+
+class OutOfMemory(MsdkitError, MemoryError):
+    """There is less memory than was asked for; the message says what to turn down."""
+
+
 class TrainingError(MsdkitError):
     """Training cannot go on, for instance because the loss is not finite."""
 

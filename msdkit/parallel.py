@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from msdkit.errors import MsdkitError, TrainingError
+from msdkit.failures import told
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -145,21 +146,30 @@ def listed(items: list[T]) -> list[T]:
 
 
 def from_main(compute: Callable[[], T]) -> T:
-    """What `compute` gives in the main process, handed to all; so is a mistake that it finds."""
+    """What `compute` gives in the main process, handed to all; so is what it fails of."""
     if world() == 1:
         return compute()
     import torch.distributed as dist
 
-    told: list[Any] = [None, None]
+    sent: list[Any] = [None, None]  # what it gives, or what kept it
+    failed: Exception | None = None
     if is_main():
         try:
-            told[0] = compute()
-        except MsdkitError as error:
-            told[1] = error
-    dist.broadcast_object_list(told)
-    if told[1] is not None:
-        raise told[1]
-    return told[0]
+            sent[0] = compute()
+        except Exception as error:  # whatever it is: the others would wait for ever
+            failed, sent[1] = error, _for_others(error)
+    dist.broadcast_object_list(sent)
+    if failed or sent[1]:
+        raise failed or sent[1]
+    return sent[0]
+
+
+def _for_others(error: Exception) -> MsdkitError:
+    """What ends the other processes: the same mistake, or a word on a failure of the main one's."""
+    if isinstance(error, MsdkitError):
+        return error
+    why = told(error) or f"{type(error).__name__}: {error}"
+    return TrainingError(f"the main process failed: {why}")
 
 
 def to_main(part: Tensor | None, counts: Sequence[int]) -> Tensor | None:

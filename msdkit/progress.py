@@ -21,12 +21,39 @@ class Advance(Protocol):
     def __call__(self, n: int = 1, /, text: str = "") -> None: ...
 
 
+class Lasting:
+    """A stream whose end, that of a terminal or a full disk, ends no work."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    def write(self, text: str) -> int:
+        try:
+            return self.stream.write(text)
+        except OSError as error:
+            self.lost(error)
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self.stream.flush()
+        except OSError as error:
+            self.lost(error)
+
+    def lost(self, error: OSError) -> None:
+        """What to do about it; here nothing."""
+
+
 def console() -> Any:
     """The console that progress and messages go to: standard error, of the main process alone."""
     from rich.console import Console
 
     quiet = not is_main()
-    return Console(file=sys.stderr, highlight=False, soft_wrap=True, markup=False, quiet=quiet)
+    file: Any = Lasting(sys.stderr)
+    return Console(file=file, highlight=False, soft_wrap=True, markup=False, quiet=quiet)
 
 
 @contextmanager
@@ -35,6 +62,8 @@ def bar(total: int, what: str, unit: str = "it", done: int = 0) -> Iterator[Adva
 
     Work inside of other work adds its bar below the outer one.
     """
+    import rich.style  # noqa: F401 (now, and not at some step of a training: it draws at random)
+
     show = _bar if is_main() and sys.stderr.isatty() else _lines
     with show(total, what, unit, done) as advance:
         yield advance

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from contextlib import redirect_stdout
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,15 +15,17 @@ from msdkit import traits
 from msdkit.cli.arguments import Configs, Run, Tiny, Views, names, split_arguments
 from msdkit.cli.clean import clean
 from msdkit.cli.features import app as features_app
+from msdkit.cli.guard import OutputLost, Program, guarded, speaking
 from msdkit.cli.studies import compare, report, sweep
 from msdkit.cli.zoo import app as zoo_app
 from msdkit.config.files import YAML
-from msdkit.errors import ConfigError, MsdkitError, listing, suggest
+from msdkit.errors import ConfigError, listing, suggest
 from msdkit.parallel import is_main
 
 EPILOG = "Docs: README.md. A first run on real data: `make demo`."
 app = typer.Typer(
     name="msdkit",
+    cls=Program,
     help="Distil a large multimodal teacher into a small student: as a whole, and each modality.",
     epilog=EPILOG,
     no_args_is_help=True,
@@ -58,10 +60,12 @@ def run(configs: Configs, tiny: Tiny = False) -> None:
     from msdkit.tables import print_run
 
     results = run_config(_validation(configs, tiny).ready(), tiny=tiny)
-    print_run(results)
+    with suppress(OutputLost):  # then the report is made all the same
+        print_run(results)
     if is_main():
         folder = Path(results["run_dir"])
-        typer.echo(f"report: {write_report([folder], folder / 'report.html', tiny=tiny)}")
+        page = write_report([folder], folder / "report.html", tiny=tiny)
+        typer.echo(f"report: {page}")
 
 
 @app.command()
@@ -163,7 +167,7 @@ def list_plugins(
 
     Its parameters with defaults, meaning and source file."""
     from msdkit.cli.catalogue import describe_plugin, list_names
-    from msdkit.registry import load_entry_points, load_plugins
+    from msdkit.plugins import load_entry_points, load_plugins
 
     load_entry_points()
     load_plugins(plugins or [])
@@ -224,19 +228,16 @@ def _with_command(given: list[str]) -> list[str]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the program; mistakes of the user end it with one clear message and exit code 2."""
+    """Run the program; mistakes of the user, and what the system denies, end it with one clear
+    message and exit code 2."""
     # Waiting threads soon sleep: where others use the cores too, spinning costs several times more
     os.environ.setdefault("GOMP_SPINCOUNT", "3000")
     # Huge pages for large tensors: a training step on a CPU is about a tenth faster
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
-    try:
-        with (
-            Path(os.devnull).open("w") as nowhere,
-            # Of several processes the main one speaks, and each tells its own mistakes
-            redirect_stdout(sys.stdout if is_main() else nowhere),
-        ):
+    with speaking(), guarded():
+        try:
             app(_with_command(list(sys.argv[1:] if arguments is None else arguments)))
-    except MsdkitError as error:
-        where = "" if is_main() else f" in process {os.environ['RANK']}"
-        typer.echo(f"error{where}: {error}", err=True)
-        raise SystemExit(2) from None
+        except SystemExit as end:
+            if not end.code:
+                sys.stdout.flush()
+            raise

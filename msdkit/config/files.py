@@ -72,6 +72,7 @@ def load_raw(
             key, value = parse_override(override)
             if key == "base":
                 raise ConfigError("override 'base': name the file as a config, before this one")
+            _refuse_nul(f"override '{key}'", value)
             set_path(values, key, value)
             set_path(changes, key, value)
         layers.append(Layer(COMMAND_LINE, Path(), changes))
@@ -93,12 +94,25 @@ def _read(path: Path, above: tuple[Path, ...]) -> list[Layer]:
         raise ConfigError(
             f"{path}: expected a mapping of {listing(TOP)}, got {type(values).__name__}"
         )
+    _refuse_nul(str(path), values)
     values = _localise({str(k): v for k, v in values.items()}, path.parent)
     bases = values.pop("base", None) or []
     bases = [bases] if isinstance(bases, str) else bases
     chain = (*above, path.resolve())
     layers = [layer for b in bases for layer in _read(path.parent / str(b), chain)]
     return [*layers, Layer(str(path), path.parent, values)]
+
+
+def _refuse_nul(where: str, value: Any) -> None:
+    """ConfigError for a text with a NUL character, which no path and no name can have."""
+    if isinstance(value, dict):
+        for key, held in value.items():
+            _refuse_nul(f"{where}: {key}", held)
+    elif isinstance(value, list):
+        for held in value:
+            _refuse_nul(where, held)
+    elif isinstance(value, str) and "\0" in value:
+        raise ConfigError(f"{where}: a text with a NUL character, which none may have: {value!r}")
 
 
 @lru_cache(maxsize=256)

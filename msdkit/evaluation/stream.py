@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from msdkit import parallel
 from msdkit.data.split import Split
-from msdkit.errors import MsdkitError
+from msdkit.failures import memory
 from msdkit.functional import without_classes
 from msdkit.progress import bar
 from msdkit.types import View
@@ -58,7 +58,8 @@ def stream(
 
     model.eval()
     try:
-        with torch.random.fork_rng(), bar(len(split), what, "ex") as advance:
+        less = memory(what, f"lower evaluate.batch_size (now {batch_size})")
+        with torch.random.fork_rng(), bar(len(split), what, "ex") as advance, less:
             for start in range(0, len(batches), world):
                 turn = batches[start : start + world]
                 counts = [len(rows) for rows in turn] + [0] * (world - len(turn))
@@ -79,7 +80,7 @@ class _Parts:
     def __init__(self, views: Sequence[View], read: Read) -> None:
         self.names, self.read = [v.name for v in views], read
         self.start, self.held = 0, list[Tensor]()
-        self.mistake: MsdkitError | None = None
+        self.mistake: Exception | None = None
 
     def add(self, answers: Tensor) -> None:
         """[B, V, C]"""
@@ -104,7 +105,7 @@ class _Parts:
             self.start = rows.stop
             try:
                 self.read(rows, {v: part[:, i].contiguous() for i, v in enumerate(self.names)})
-            except MsdkitError as error:
+            except Exception as error:
                 if parallel.world() == 1:
                     raise
                 self.mistake = error  # the others are told of it at the end

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from msdkit.errors import ConfigError, DataError
+from msdkit.failures import memory
 from msdkit.features.description import Regions
 from msdkit.features.importing import Imported, finished, place
 from msdkit.io.pictures import SUFFIXES, open_picture
@@ -159,7 +160,8 @@ def extract_features(
     with FeatureStoreWriter(path, extractor.dim, dtype, extractor.boxes) as writer:
         left = [key for key in files if key not in writer]
         done = len(files) - len(left)
-        with bar(len(files), f"extracting {images}", "pictures", done) as advance:
+        less = memory(f"extracting {images}", f"lower --batch-size (now {batch_size}) or --size")
+        with bar(len(files), f"extracting {images}", "pictures", done) as advance, less:
             for start in range(0, len(left), batch_size):
                 keys = left[start : start + batch_size]
                 for key, regions in zip(keys, extractor([files[k] for k in keys]), strict=True):

@@ -15,7 +15,8 @@ from contextlib import nullcontext
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, Any
 
-from msdkit.errors import DataError
+from msdkit.errors import DataError, DiskError
+from msdkit.failures import writing
 from msdkit.io.files import publish, scratch_folder
 from msdkit.progress import bar
 
@@ -42,7 +43,10 @@ def unpack(archive: Path, into: Path) -> Path:
         unpacked = scratch / "unpacked"
         unpacked.mkdir()
         try:
-            _write(archive, unpacked)
+            with writing(into):
+                _write(archive, unpacked)
+        except DiskError:  # no fault of the archive
+            raise
         except (*_DAMAGE, RuntimeError, NotImplementedError, ValueError) as error:
             reason = str(error) or type(error).__name__
             raise DataError(f"{archive} cannot be unpacked: {reason}") from error

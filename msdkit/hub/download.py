@@ -12,7 +12,8 @@ from typing import IO, Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-from msdkit.errors import DataError
+from msdkit.errors import DataError, DiskError
+from msdkit.failures import writing
 from msdkit.progress import bar
 
 CHUNK = 2**20
@@ -94,6 +95,8 @@ def _fetch_all(address: str, part: _Part, size: int | None) -> None:
             if error.code == REFUSED and part.is_all(error.headers):
                 return None
             reason, passing = f"HTTP {error.code} {error.reason}", error.code in PASSING
+        except DiskError:  # no fault of the server
+            raise
         except (HTTPException, OSError) as error:  # URLError and timeouts are OSErrors
             reason, passing = str(getattr(error, "reason", error)) or type(error).__name__, True
         left = TRIES if part.size > before else left - 1
@@ -112,7 +115,8 @@ def _fetch(address: str, part: _Part, size: int | None) -> None:
         whole = -(-(expected or 0) // CHUNK)
         with part.path.open("ab") as file, bar(whole, part.name, "MiB", part.size // CHUNK) as step:
             while chunk := body.read(CHUNK):
-                file.write(chunk)
+                with writing(part.path):
+                    file.write(chunk)
                 step(1)
     if total is not None and part.size < total:
         raise ConnectionError(f"the connection ended after {part.size:,} of {total:,} bytes")

@@ -9,7 +9,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from msdkit.errors import DataError
+from msdkit.failures import writing
 from msdkit.io.cache import cache_dir
 from msdkit.io.files import whole
 
@@ -48,14 +48,12 @@ class ArrayWriter:
             self._file.close()
 
     def _flush(self) -> None:
-        try:
+        with writing(cache_dir()):
             if self._file is None:
                 cache_dir().mkdir(parents=True, exist_ok=True)
                 self._file = tempfile.TemporaryFile(dir=cache_dir())  # noqa: SIM115
             self._file.write(self._waiting)
             self._file.flush()
-        except OSError as error:
-            raise DataError(f"cannot write to the cache {cache_dir()}: {error}") from error
         self._waiting = bytearray()
 
 

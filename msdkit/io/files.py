@@ -8,8 +8,10 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from msdkit.failures import writing
 
 VERIFIED_BELOW = 1 << 30  # bytes: all of what is smaller is verified when it is opened
 DIGITS = 8  # in the name of a file that is being written
@@ -19,25 +21,28 @@ DIGITS = 8  # in the name of a file that is being written
 def whole(path: Path, synced: bool = True) -> Iterator[Path]:
     """Inside, write the file that it gives; then that takes the place of `path` at once, and is on
     the disk, as is its name. An error leaves nothing of it; what a kill leaves stays until its
-    owner, who claims `path` or goes on with the run that it is of, calls `sweep`.
+    owner, who claims `path` or goes on with the run that it is of, calls `sweep`. DiskError where
+    the disk denies it.
 
     The file may be read by whom the umask lets, whatever writes it: safetensors shuts others out.
     synced: whether the disk is waited for; else a power cut may leave a damaged file, which its
     readers must notice.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     # Processes, also of several hosts, may write the same file at once: the last one's stays
     partial = _partial(path)
-    try:
-        yield partial
-        partial.chmod(_mode_of_new_files(path))
-        if synced:
-            sync(partial)
-        partial.replace(path)
-        if synced:
-            sync(path.parent)
-    finally:
-        partial.unlink(missing_ok=True)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield partial
+            partial.chmod(_mode_of_new_files(path))
+            if synced:
+                sync(partial)
+            partial.replace(path)
+            if synced:
+                sync(path.parent)
+        finally:
+            with suppress(OSError):  # which would hide why it fails
+                partial.unlink(missing_ok=True)
 
 
 def sync(path: Path) -> None:
@@ -83,9 +88,10 @@ def write_text(path: Path, text: str) -> None:
 @contextmanager
 def scratch_folder(target: Path, doing: str) -> Iterator[Path]:
     """A temporary folder beside `target` (so that a rename suffices), gone at the end."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{doing}-", dir=target.parent) as folder:
-        yield Path(folder)
+    with writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{doing}-", dir=target.parent) as folder:
+            yield Path(folder)
 
 
 def publish(finished: Path, target: Path) -> None:

@@ -20,6 +20,7 @@ from msdkit.errors import ConfigError, DataError, first_line, listing
 from msdkit.evaluation.cost import FLOP_EXAMPLES, SPEED_EXAMPLES, cost, together
 from msdkit.evaluation.reading import Reading, Sink
 from msdkit.evaluation.scores import Scores, check_answers
+from msdkit.failures import memory
 from msdkit.io.files import sweep, write_text
 from msdkit.io.owned import check_ours
 from msdkit.io.seals import write_sealed
@@ -230,7 +231,8 @@ def predict_file(folder: Path, file: Path, views: list[str] | None = None) -> li
     fields = {m: saved.fields[m] for m in saved.needed(views)}
     examples = read_examples(file, fields, id=saved.id_column)
     lines: list[str] = []
-    with bar(len(examples), "predict", "ex") as advance:
+    fewer = memory(f"predicting {file}", "ask for fewer of --views at once")
+    with bar(len(examples), "predict", "ex") as advance, fewer:
         for start in range(0, len(examples), PREDICT_BATCH):
             part = examples[start : start + PREDICT_BATCH]
             logits, ids = _answers(saved, part, views, file), [e.id for e in part]

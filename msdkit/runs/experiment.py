@@ -23,6 +23,7 @@ from msdkit.evaluation.chance import chance_lines
 from msdkit.evaluation.reading import Reading, Sink
 from msdkit.evaluation.scores import Scores, check_answers, check_metric, metric_name
 from msdkit.evaluation.stream import parts, stream
+from msdkit.failures import memory
 from msdkit.functional import without_classes
 from msdkit.io.cache import cache_dir
 from msdkit.io.pictures import allow_pixels
@@ -143,7 +144,8 @@ class Experiment:
         """A model from its node; equal seeds give equal starts, whatever came before."""
         seed_everything(self.config.seed + role)
         train = self.raw("train")
-        return new_model(self.config, node, train, self.declared, lambda: self.teacher)
+        with memory(f"building the model '{node['name']}'", "choose a smaller one"):
+            return new_model(self.config, node, train, self.declared, lambda: self.teacher)
 
     def inputs(self, split: str) -> ModelInputs:
         """What the student reads of a split."""

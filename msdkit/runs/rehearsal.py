@@ -16,6 +16,7 @@ from msdkit.data.longest import try_longest
 from msdkit.data.split import Split
 from msdkit.distillation.distiller import Distiller
 from msdkit.errors import ConfigError
+from msdkit.failures import memory
 from msdkit.parallel import world
 from msdkit.signatures import context_parameters
 from msdkit.training.processes import tell_engine
@@ -78,6 +79,7 @@ def rehearse(
         torch.random.fork_rng(),
         torch.set_grad_enabled(several),
         warnings.catch_warnings(),
+        memory("a first step on two examples", "choose a smaller student"),
     ):
         warnings.simplefilter("ignore")  # the run itself will warn
         read = [x for x in (split.inputs, split.teacher_inputs) if x is not None]

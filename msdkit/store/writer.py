@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
 from msdkit.errors import DataError
+from msdkit.failures import writing
 from msdkit.io.locks import Claim, StoreBusy, take
 from msdkit.io.owned import Kind, own
 from msdkit.io.strings import encode
@@ -130,7 +132,8 @@ class FeatureStoreWriter:
     def close(self) -> None:
         """Stop here; what was added stays in `PATH.partial` for the next writer."""
         for file in self._files.values():
-            file.close()
+            with suppress(OSError):  # what was denied is told, and would be denied again
+                file.close()
         self._files = {}
         if self._claim is not None:
             self._claim.end()
@@ -181,8 +184,9 @@ class FeatureStoreWriter:
         return found == crc
 
     def _write(self, name: str, data: bytes) -> None:
-        self._files[name].write(data)
-        self._files[name].flush()
+        with writing(self._partial / name):
+            self._files[name].write(data)
+            self._files[name].flush()
 
     def _remember(self, key: str, length: int, crc: int) -> None:
         self._lengths[encode(key)] = length

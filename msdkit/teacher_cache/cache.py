@@ -17,6 +17,7 @@ from xxhash import xxh3_128
 from msdkit import traits
 from msdkit.data.inputs import ModelInputs
 from msdkit.errors import ConfigError, DataError
+from msdkit.failures import memory
 from msdkit.io.strings import digest
 from msdkit.progress import Advance
 from msdkit.registry import code_digest
@@ -148,7 +149,9 @@ class _Build:
     def _shard(self, plan: Plan, work: np.ndarray, shard: int, advance: Advance) -> Tensors:
         """{"VIEW/NAME": [entries, C or H]}; one wait for the device, at the end."""
         parts: dict[str, list[Tensor]] = {}
-        with torch.inference_mode():
+        way_out = f"lower evaluate.batch_size (now {self.batch_size})"
+        doing = f"teacher cache {self.inputs.raw.split}"
+        with torch.inference_mode(), memory(doing, way_out):
             for places in plan.batches(shard, work, self._budget(work)):
                 views = [v for i, v in enumerate(self.views) if plan.asked[places.start] >> i & 1]
                 for name, values in self._call(plan.order[places].tolist(), views):

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from msdkit.errors import DataError
+from msdkit.failures import writing
 from msdkit.io.files import recover_folder, replace_folder, whole_folder
 from msdkit.io.seals import check, seal
 from msdkit.parallel import each, from_main, is_main, rank
-from msdkit.training.seeding import rng_state, set_rng_state
+from msdkit.training.seeding import RandomState, rng_state
 from msdkit.training.tree import load_tree, save_tree
 
 STATE = "state.safetensors"
@@ -43,28 +44,40 @@ class TrainingState:
 
     def _write(self, name: str, state: dict[str, Any] | None = None) -> None:
         """A folder with the student and the state, made aside and then put in its place."""
-        made = self.folder / f".{name}.partial"
-        if is_main():
+        made, final = self.folder / f".{name}.partial", self.folder / name
+
+        def begin() -> None:
             shutil.rmtree(made, ignore_errors=True)
             made.mkdir(parents=True)
-        self.save_model(made)
-        if is_main():
+
+        def finish() -> None:
             if state is not None:
                 save_tree(made / STATE, state)
             seal(made)
-            replace_folder(made, self.folder / name)
+            replace_folder(made, final)
 
-    def restore(self) -> None:
-        """Continue from `last/`, if it is there."""
-        if from_main(self._recover):
-            for path in (self.folder / "last").iterdir():
-                check(path)
-            state = load_tree(self.folder / "last" / STATE)
-            for name, part in self.parts.items():
-                if name in state:  # else an earlier version wrote it
-                    part.load_state_dict(state[name])
-            if rank() < len(state["rng"]):
-                set_rng_state(state["rng"][rank()])
+        try:
+            with writing(final):
+                from_main(begin)
+                self.save_model(made)
+                from_main(finish)
+        except Exception:  # a full disk has better use for it
+            if is_main():
+                shutil.rmtree(made, ignore_errors=True)
+            raise
+
+    def restore(self) -> RandomState:
+        """Continue from `last/`, if it is there. The state that random numbers go on from, to be
+        set before the first step: what is imported or built until then draws some."""
+        if not from_main(self._recover):
+            return rng_state()
+        for path in (self.folder / "last").iterdir():
+            check(path)
+        now, state = rng_state(), load_tree(self.folder / "last" / STATE)
+        for name, part in self.parts.items():
+            if name in state:  # else an earlier version wrote it
+                part.load_state_dict(state[name])
+        return state["rng"][rank()] if rank() < len(state["rng"]) else now
 
     def _recover(self) -> bool:
         """Mend what a kill has left; whether there is anything to go on from."""

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from msdkit import parallel
 from msdkit.errors import DataError
+from msdkit.failures import writing
 from msdkit.io.files import whole
 from msdkit.io.seals import checksum
 from msdkit.io.structs import json_text
@@ -34,7 +35,7 @@ class MetricsLog:
     def write(self, **values: Any) -> None:
         if not parallel.is_main():
             return
-        with self.path.open("a", encoding="utf-8") as file:
+        with writing(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(json_text(values) + "\n")
         if self.track is not None:
             step, split = values.pop("step"), values.pop("split")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,10 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
 
 
-def rng_state() -> dict[str, Any]:
+RandomState = dict[str, Any]
+
+
+def rng_state() -> RandomState:
     """The state of every random number generator that training may draw from."""
     version, internal, gauss = random.getstate()
     name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
@@ -30,7 +35,17 @@ def rng_state() -> dict[str, Any]:
     return state
 
 
-def set_rng_state(state: dict[str, Any]) -> None:
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Inside, whatever draws random numbers takes none of those that come after."""
+    state = rng_state()
+    try:
+        yield
+    finally:
+        set_rng_state(state)
+
+
+def set_rng_state(state: RandomState) -> None:
     """Continue every generator from a saved state."""
     torch.set_rng_state(state["torch"])
     version, internal, gauss = state["python"]

@@ -20,6 +20,7 @@ from msdkit.data.loader import Batches, Part, epoch_order
 from msdkit.data.split import Split
 from msdkit.distillation.distiller import Distiller
 from msdkit.evaluation.scores import Scores
+from msdkit.failures import memory
 from msdkit.parallel import from_main
 from msdkit.progress import bar, console
 from msdkit.training.checkpoint import TrainingState, batches_per_step
@@ -43,7 +44,8 @@ from msdkit.training.processes import (
     shared_out,
     start_line,
 )
-from msdkit.training.stopping import Stopped, StopSignal
+from msdkit.training.seeding import set_rng_state, undisturbed
+from msdkit.training.stopping import StopSignal
 from msdkit.training.watch import FiniteCheck
 from msdkit.types import MULTIMODAL
 
@@ -131,9 +133,8 @@ class Trainer:
 
     def fit(self) -> None:
         """Train to the end, from the last checkpoint if there is one."""
-        if parallel.is_main():
-            self.folder.mkdir(parents=True, exist_ok=True)
-        self.saved.restore()
+        from_main(partial(self.folder.mkdir, parents=True, exist_ok=True))
+        random_state = self.saved.restore()
         self.log.cut(self.step)
         self.weight_log.cut(self.step)
         if self.step or parallel.world() > 1:
@@ -145,12 +146,24 @@ class Trainer:
             tracked(self.accelerator, self.about, self.folder, self.step),
             bar(self.total_steps, "train", "steps", self.step) as advance,
             closing(self.batches.after(self.step)) as steps,
+            memory("training", self._less()),
         ):
+            set_rng_state(random_state)
             while self.step < self.total_steps and not self._patience_is_over():
                 loss = self.train_step(next(steps))
                 if self._after_step():
                     text = f"loss {loss:.3f}" + self._best_text()
                 advance(1, text=text)
+            if self.anywhere(self.stop.asked):  # since the last look; all is saved
+                raise self.stop.stopped()
+
+    def _less(self) -> str:
+        """What takes less memory."""
+        size, steps = self.config.batch_size, self.config.accumulate
+        return (
+            f"lower train.batch_size (now {size}), and raise train.accumulate (now {steps}) by as "
+            "much to keep the examples of a step"
+        )
 
     def train_step(self, parts: Sequence[Part]) -> Tensor:
         """One optimizer update over `accumulate` micro-batches; its mean loss, on the device."""
@@ -212,6 +225,17 @@ class Trainer:
         saves = evaluates or step % config.save_every == 0 or stops
         if not (logs or saves):
             return self.watch.at_once
+        with undisturbed():
+            self._report(logs=logs, evaluates=evaluates, saves=saves)
+        if saves:
+            with undisturbed():
+                self.saved.save_last()
+        if stops:
+            raise self.stop.stopped()
+        self._since = time.perf_counter()  # what was just done is no part of training's speed
+        return True
+
+    def _report(self, *, logs: bool, evaluates: bool, saves: bool) -> None:
         self.watch.look()
         self.window.add({"seconds": time.perf_counter() - self._since})
         self.window.gather()
@@ -223,12 +247,6 @@ class Trainer:
             settle(self.distiller.student)
         if evaluates:
             self._evaluate()
-        if saves:
-            self.saved.save_last()
-        if stops:
-            raise Stopped
-        self._since = time.perf_counter()  # what was just done is no part of training's speed
-        return True
 
     def _tell_compilation(self) -> None:
         if self.compilation is not None and (seconds := round(self.compilation.seconds(), 1)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -80,7 +81,7 @@ def mistake(action: Callable[[], Any]) -> str:
     """What the error says that an action ends with."""
     try:
         action()
-    except MsdkitError as error:
+    except (MsdkitError, OSError) as error:
         return f"{type(error).__name__}: {error}"
     return ""
 
@@ -92,6 +93,9 @@ def exchanges() -> dict[str, Any]:
 
     def wrong() -> None:
         raise DataError("found by the main process")
+
+    def full() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     norm = torch.nn.Sequential(torch.nn.BatchNorm1d(2))
     norm[0].running_mean.fill_(1.0 + me)
@@ -108,6 +112,7 @@ def exchanges() -> dict[str, Any]:
         "norm": norm[0].running_mean,
         "from_main": parallel.from_main(lambda: me),
         "mistake": mistake(lambda: parallel.from_main(wrong)),
+        "failure": mistake(lambda: parallel.from_main(full)),
     }
 
 

@@ -152,6 +152,9 @@ def test_exchanges(said: list[dict[str, Any]]) -> None:
         assert found["from_main"] == 0
         assert found["norm"].tolist() == [1.5, 1.5]  # a BatchNorm's means, 1 and 2
         assert found["mistake"] == "DataError: found by the main process"
+    main, other = (found["exchanges"]["failure"] for found in said)
+    assert main == "OSError: [Errno 28] No space left on device"
+    assert other.startswith("TrainingError: the main process failed: No space left on device (")
     assert torch.equal(said[0]["exchanges"]["to_main"], rows[3:])
     assert said[1]["exchanges"]["to_main"] is None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
 import time
@@ -18,6 +19,7 @@ from msdkit.errors import DataError
 from msdkit.runs.runner import run
 from msdkit.training import trainer as training
 from msdkit.training.checkpoint import batches_per_step
+from msdkit.training.stopping import SIGNALS
 from msdkit.training.tree import save_tree
 
 # Dropout, hidden modalities, weights per example, accumulation: all that draws or remembers
@@ -157,14 +159,15 @@ def test_a_half_written_line_is_forgotten(
 
 @pytest.mark.usefixtures("no_costs")
 def test_processes_that_are_killed(tmp_path: Path, own_cache: Path, toy_teacher: Path) -> None:
-    """SIGKILL at any moment; SIGTERM saves first and exits with 143."""
-    long = {"train": {"epochs": 10}}
+    """SIGKILL at any moment; other signals save first and exit with 128 and their number."""
+    long = {"train": {"epochs": 20}}
     run(configured(tmp_path / "whole.yaml", toy_teacher, **long))
     config = configured(tmp_path / "broken.yaml", toy_teacher, **long)
     draw, reached = random.Random(0), []
-    for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL):
-        code, step = _stopped_by(number, tmp_path, own_cache, after=draw.randint(2, 10))
-        assert code == (143 if number == signal.SIGTERM else -signal.SIGKILL)
+    heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    for number in (signal.SIGKILL, *heard, signal.SIGKILL):
+        code, step = _stopped_by(number, tmp_path, own_cache, after=draw.randint(2, 8))
+        assert code == (-number if number == signal.SIGKILL else 128 + number)
         reached.append(step)
     assert reached == sorted(reached)
     assert not (tmp_path / "broken" / "results.json").exists()
@@ -179,7 +182,7 @@ def _stopped_by(number: int, folder: Path, cache: Path, after: int) -> tuple[int
     process = forked.start(forked.program, [str(folder / "broken.yaml")], cache, folder)
     while process.is_alive() and _last_step(log) < goal:
         time.sleep(0.002)
-    (process.kill if number == signal.SIGKILL else process.terminate)()
+    os.kill(process.pid or 0, number)
     process.join()
     return process.exitcode, _last_step(log)
 
