@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import importlib.metadata
-import importlib.util
 import inspect
 import secrets
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
 from msdkit.errors import ConfigError, listing, suggest
+from msdkit.failures import own_frame, told
+from msdkit.plugins import load_entry_points as load_entry_points
+from msdkit.plugins import load_plugins as load_plugins
 from msdkit.signatures import (
     Problem,
     config_parameters,
@@ -104,7 +104,10 @@ class Registry:
         return list(parameter_problems(f"{self.kind} '{node['name']}'", known, values))
 
     def build(self, node: str | Mapping[str, Any], **context: Any) -> Any:
-        """An instance from `{"name": n, **parameters}`; a class gets the context that it names."""
+        """An instance from `{"name": n, **parameters}`; a class gets the context that it names.
+
+        ConfigError also with what its constructor raises.
+        """
         node = {"name": node} if isinstance(node, str) else node
         problems = self.validate(node)
         if problems:
@@ -116,7 +119,14 @@ class Registry:
             for key, value in node.items()
             if key != "name"
         }
-        return cls(**_context_for(cls, f"{self.kind} '{node['name']}'", context), **values)
+        where = f"{self.kind} '{node['name']}'"
+        handed = _context_for(cls, where, context)
+        try:
+            return cls(**handed, **values)
+        except Exception as error:
+            if told(error) is not None:  # it says itself what is wrong, or the system does
+                raise
+            raise ConfigError(f"{where}: {_raised(error)}") from error
 
 
 MODELS = Registry("model")
@@ -135,6 +145,13 @@ REGISTRIES = {
     "maskings": MASKINGS,
     "metrics": METRICS,
 }
+
+
+def _raised(error: Exception) -> str:
+    """What a plugin's own constructor raised, and where."""
+    frame = own_frame(error)
+    where = f" ({frame.filename}:{frame.lineno})" if frame else ""
+    return f"{type(error).__name__}: {error}{where}"
 
 
 def _context_for(cls: type, where: str, context: Mapping[str, Any]) -> dict[str, Any]:
@@ -181,56 +198,3 @@ def code_digest(cls: type) -> str:
 @cache
 def _unsourced(cls: type) -> str:
     return secrets.token_hex(8)
-
-
-def load_plugins(plugins: list[str], folder: Path = Path()) -> None:
-    """Import the user's plugins: dotted modules, or `.py` files relative to `folder`."""
-    for plugin in plugins:
-        try:
-            _load_file(folder / plugin) if plugin.endswith(".py") else _load_module(plugin)
-        except ConfigError:
-            raise
-        except Exception as error:
-            raise ConfigError(f"plugin '{plugin}': {type(error).__name__}: {error}") from error
-
-
-def _load_module(name: str) -> None:
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.append(here)
-    importlib.import_module(name)
-
-
-def _load_file(path: Path) -> None:
-    path = path.resolve()
-    if not path.is_file():
-        raise ConfigError(f"plugin file {path} does not exist")
-    place = hashlib.blake2b(str(path).encode(), digest_size=6).hexdigest()
-    name = f"msdkit_plugin_{path.stem}_{place}"  # the same in every process: fingerprints hold it
-    if name in sys.modules:
-        return
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-
-
-@cache
-def load_entry_points() -> None:
-    """Import the plugins of installed packages: the entry-point group `msdkit.plugins`."""
-    for entry in importlib.metadata.entry_points(group="msdkit.plugins"):
-        try:
-            entry.load()
-        except ConfigError:
-            raise
-        except Exception as error:
-            raise ConfigError(
-                f"entry point '{entry.name}' ({entry.value}) of group msdkit.plugins: "
-                f"{type(error).__name__}: {error}"
-            ) from error

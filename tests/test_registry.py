@@ -200,6 +200,19 @@ def test_annotations_that_do_not_resolve_are_told():
         registry.parameters("odd")
 
 
+def test_what_a_constructor_raises_is_a_mistake_with_its_place() -> None:
+    class Picky:
+        def __init__(self, *, x: int) -> None:
+            raise ValueError(f"x must be 7, got {x}")
+
+    things = Registry("thing")
+    things.register("picky")(Picky)
+    with pytest.raises(
+        ConfigError, match=r"^thing 'picky': ValueError: x must be 7, got 3 \(.*:\d"
+    ):
+        things.build({"name": "picky", "x": 3})
+
+
 def test_code_without_a_file_is_new_with_each_definition() -> None:
     """A notebook's cell: what another session kept under its name may be of other code."""
 

@@ -44,6 +44,9 @@ def describe_plugin(kind: str, name: str) -> Iterator[str]:
     parameters = registry.parameters(name)
     yield "parameters:" if parameters else "parameters: none"
     for key, p in parameters.items():
+        if p.kind is p.VAR_KEYWORD:
+            yield "  any others, which it takes as they are"
+            continue
         default = "required" if p.default is p.empty else f"default {p.default!r}"
         yield f"  {key}: {describe(p.annotation)} ({default})"
     yield ""

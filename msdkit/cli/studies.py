@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from msdkit.cli.arguments import Configs, Tiny, names, split_arguments
+from msdkit.cli.guard import OutputLost
 
 
 def compare(
@@ -68,10 +70,12 @@ def compare(
         out=out,
         tiny=tiny,
     )
-    for study in found.values():
-        print_study(study)
-    typer.echo(f"study: {out}")
-    typer.echo(f"report: {write_report([out], out / 'report.html', tiny=tiny)}")
+    with suppress(OutputLost):  # then the report is made all the same
+        for study in found.values():
+            print_study(study)
+        typer.echo(f"study: {out}")
+    page = write_report([out], out / "report.html", tiny=tiny)
+    typer.echo(f"report: {page}")
 
 
 def sweep(
@@ -110,15 +114,20 @@ def report(
     ] = None,
     title: Annotated[str | None, typer.Option(help="The page's title.")] = None,
     tiny: Annotated[bool, typer.Option("--tiny", help="The runs were made with --tiny.")] = False,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Import the plugins that the folders name.")
+    ] = False,
 ) -> None:
     """Write what runs came to as one page.
 
-    A single HTML file with figures, tables and the examples, which needs no network.
+    A single HTML file with figures, tables and the examples, which needs no network. Plugins that
+    the folders name are code: without --trust they are not run, and what needs them is left out.
 
     Example: `msdkit report runs/compare -o report.html --figures figures`
     """
     from msdkit.report import write_report
 
-    typer.echo(f"report: {write_report(folders, out, title=title, figures=figures, tiny=tiny)}")
+    page = write_report(folders, out, title=title, figures=figures, tiny=tiny, trust=trust)
+    typer.echo(f"report: {page}")
     if figures is not None:
         typer.echo(f"figures: {figures}")

@@ -56,7 +56,9 @@ class Report(ABC):
             return action()
         except MsdkitError as error:
             self.problem(path, str(error))
-            return None
+        except Exception as error:  # of a plugin's hook
+            self.problem(path, f"{type(error).__name__}: {error}")
+        return None
 
     def wrong(self, path: str) -> bool:
         """Whether something at or below `path` has a problem already."""

@@ -17,7 +17,7 @@ from msdkit.config.schema import EvaluateConfig, ExperimentConfig, Node, TrainCo
 from msdkit.config.teachers import teacher_nodes
 from msdkit.errors import ConfigError
 from msdkit.hub.paths import fetched, local
-from msdkit.registry import load_entry_points, load_plugins
+from msdkit.plugins import load_entry_points, load_plugins
 from msdkit.signatures import config_parameters, parameter_problems
 
 

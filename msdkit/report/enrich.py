@@ -55,8 +55,12 @@ def _config(method: Method) -> ExperimentConfig:
 
 
 def _noted(subject: Subject, what: str, error: Exception) -> Subject:
-    told = str(error) if isinstance(error, MsdkitError) else f"{type(error).__name__} {error}"
-    note = f"{what}: {told}"
+    why = str(error) if isinstance(error, MsdkitError) else f"{type(error).__name__} {error}"
+    return noted(subject, f"{what}: {why}")
+
+
+def noted(subject: Subject, note: str) -> Subject:
+    """With a note for people, which is told at once too."""
     console().print(f"{subject.name}: {note}")
     return replace(subject, notes=(*subject.notes, note))
 

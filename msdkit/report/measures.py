@@ -28,8 +28,9 @@ Values = dict[str, list[float]]  # {model: value of each seed}
 
 
 def higher_is_better(metric: str) -> bool:
-    """Whether a larger value of the metric is the better one."""
-    return traits.higher_is_better(METRICS.get(metric))
+    """Whether a larger value of the metric is the better one; taken to be so of one whose plugin
+    is not imported."""
+    return metric not in METRICS or traits.higher_is_better(METRICS.get(metric))
 
 
 def scores(subject: Subject) -> dict[str, Values]:

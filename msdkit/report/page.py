@@ -162,4 +162,6 @@ def _shown(subjects: Sequence[Subject]) -> set[str]:
 
 def _weighs(method: Method) -> bool:
     weighting = method.runs[0].results.config["weighting"]
-    return weighting is not None and not traits.control(WEIGHTINGS.get(weighting["name"]))
+    if weighting is None or weighting["name"] not in WEIGHTINGS:  # its plugin is not imported
+        return weighting is not None
+    return not traits.control(WEIGHTINGS.get(weighting["name"]))

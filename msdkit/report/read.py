@@ -11,14 +11,17 @@ from typing import Any
 from msdkit.config.declarations import declared
 from msdkit.errors import ConfigError, DataError
 from msdkit.evaluation.scores import metric_name
+from msdkit.io.files import whole_folder
 from msdkit.io.seals import check
 from msdkit.io.structs import with_nan
-from msdkit.registry import load_entry_points, load_plugins
-from msdkit.report.enrich import with_data
+from msdkit.plugins import is_trusting, load_entry_points, load_plugins, named_by
+from msdkit.registry import DATASETS
+from msdkit.report.enrich import noted, with_data
 from msdkit.report.subject import TEACHER, Method, Run, Subject
 from msdkit.runs.folder import CONFIG, METRICS_LOG, WEIGHT_LOG
 from msdkit.runs.predictions import read_predictions
 from msdkit.runs.results import Results, read_results
+from msdkit.runs.saved_model import ABOUT
 from msdkit.studies.summary import MATRIX, SUMMARY
 from msdkit.types import MULTIMODAL, Task
 
@@ -111,7 +114,7 @@ def _told_apart(sources: Sequence[Source]) -> list[Source]:
 
 def _subject(source: Source, tiny: bool) -> Subject:
     found = {name: [_run(folder) for folder in runs] for name, runs in source.methods.items()}
-    runs = [run for some in found.values() for run, _, _ in some]
+    lacking = _imported(runs := [run for some in found.values() for run, _, _ in some])
     (first, ids, labels), results = next(iter(found.values()))[0], runs[0].results
     for run, asked, _ in (entry for some in found.values() for entry in some):
         if asked != ids or run.results.label_names != results.label_names:
@@ -125,15 +128,14 @@ def _subject(source: Source, tiny: bool) -> Subject:
                 f"{', '.join(_measured(results))} and {', '.join(_measured(run.results))}, so they "
                 "make no report together"
             )
-    modalities, task = declared(results.config["dataset"])
     views = list(dict.fromkeys(view for run in runs for view in run.logits))
     subject = Subject(
         name=source.name,
         split=results.split,
-        task=task,
+        task=results.task,
         label_names=results.label_names,
         metric=results.metric,
-        modalities=tuple(modalities),
+        modalities=tuple(_modalities(runs[0])),
         views=sorted(views, key=lambda view: view != MULTIMODAL),
         ids=ids,
         labels=labels,
@@ -141,9 +143,39 @@ def _subject(source: Source, tiny: bool) -> Subject:
         methods=[Method(name, [run for run, _, _ in some]) for name, some in found.items()],
         baseline=source.study["baseline"] if source.study else None,
         study=source.study,
-        notes=_left_out(runs, task),
+        notes=_left_out(runs, results.task),
     )
+    if lacking:
+        return noted(subject, f"The examples, the teacher and weights are not shown: {lacking}")
     return with_data(subject, tiny=tiny)
+
+
+def _imported(runs: Sequence[Run]) -> str:
+    """Import the plugins that runs name; what is left to do where they are not trusted."""
+    left: dict[str, None] = {}
+    for run in runs:
+        for plugin in run.results.config["plugins"]:
+            try:
+                with named_by(run.folder / CONFIG):
+                    load_plugins([plugin])
+            except ConfigError:
+                if is_trusting():
+                    raise
+                left[plugin] = None
+    names = ", ".join(left)
+    return f"they need {names}, code that the runs name; --trust imports it" if left else ""
+
+
+def _modalities(run: Run) -> list[str]:
+    """As the data set declares them; of one whose plugin is not imported, as the model read them,
+    or else those of the views."""
+    dataset = run.results.config["dataset"]
+    if dataset["name"] in DATASETS:
+        return list(declared(dataset)[0])
+    path = whole_folder(run.folder / "best") / ABOUT
+    if path.is_file():
+        return list(_json(path)["modalities"])
+    return [view for view in run.logits if view != MULTIMODAL and not view.startswith("without_")]
 
 
 def _left_out(runs: Sequence[Run], task: Task) -> tuple[str, ...]:
@@ -159,7 +191,6 @@ def _left_out(runs: Sequence[Run], task: Task) -> tuple[str, ...]:
 def _run(folder: Path) -> tuple[Run, list[str], Any]:
     """(run, ids, labels)"""
     results = read_results(folder)
-    load_plugins(results.config["plugins"])
     answers = read_predictions(folder, results.task, results.label_names)
     log, weights = _lines(folder / METRICS_LOG), _lines(folder / WEIGHT_LOG)
     seed = results.config["seed"]

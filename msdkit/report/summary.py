@@ -9,6 +9,7 @@ from typing import Any
 
 from msdkit.evaluation.chance import at_chance
 from msdkit.evaluation.scores import metric_name
+from msdkit.registry import METRICS
 from msdkit.report.charts import Style, Styles
 from msdkit.report.overview import differences, verdict
 from msdkit.report.subject import TEACHER, Method, Run, Subject
@@ -68,10 +69,11 @@ def _each(subject: Subject, told: Callable[[Run], Iterable[str]]) -> list[str]:
 
 
 def _at_chance(subject: Subject) -> str:
-    """The views where the teacher is no better than a constant answer."""
+    """The views where the teacher is no better than a constant answer; none where the metric's
+    plugin is not imported."""
     runs = [run.results for method in subject.methods for run in method.runs]
     taught = next((results for results in runs if results.evaluated.teacher), None)
-    if taught is None or subject.labels is None:
+    if taught is None or subject.labels is None or taught.metric not in METRICS:
         return ""
     node = next((n for n in taught.metrics if metric_name(n) == taught.metric), taught.metric)
     scores, count = taught.evaluated.teacher or {}, len(subject.label_names)

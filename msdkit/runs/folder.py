@@ -20,6 +20,7 @@ from msdkit.io.owned import Kind, held
 from msdkit.io.seals import SEALS, check
 from msdkit.io.structs import with_nan
 from msdkit.parallel import from_main
+from msdkit.plugins import named_by
 
 CONFIG, ENVIRONMENT, RESULTS = "config.yaml", "environment.json", "results.json"
 INPUTS = "inputs.json"  # fingerprints of the data and the teacher
@@ -87,8 +88,10 @@ def read_slices(folder: Path, split: str) -> dict[str, Any]:
 
 
 def read_config(folder: Path) -> ExperimentConfig:
-    """The resolved config of a run folder."""
-    return validate(_raw_config(folder)).require()
+    """The resolved config of a run folder; the plugins that it names are imported, with a line on
+    each."""
+    with named_by(folder / CONFIG):
+        return validate(_raw_config(folder)).require()
 
 
 def _raw_config(folder: Path) -> RawConfig:

@@ -71,14 +71,15 @@ def _built(
     masking = MASKINGS.build(config.masking)
     try:
         return MODELS.build(node, modalities=modalities, num_classes=num_classes, masking=masking)
-    except KeyError as error:  # torch's, of a model that calls its parts as modalities are called
+    except ConfigError as error:
         odd = next((m for m in modalities if module_key(m) != m), None)
-        if odd is None:
+        cause = error.__cause__  # torch's, of a model that calls its parts as modalities are called
+        if odd is None or not isinstance(cause, KeyError):
             raise
         raise ConfigError(
-            f"model '{node['name']}' has no place for a modality called '{odd}' ({error}): call it "
+            f"model '{node['name']}' has no place for a modality called '{odd}' ({cause}): call it "
             "otherwise, or keep the parts in msdkit.models.named.NamedModules"
-        ) from error
+        ) from cause
 
 
 def _processors(

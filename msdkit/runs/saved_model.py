@@ -21,7 +21,8 @@ from msdkit.hub.paths import local
 from msdkit.io.files import whole, whole_folder, write_text
 from msdkit.io.seals import check
 from msdkit.models.weights import load_weights
-from msdkit.registry import MASKINGS, MODELS, PROCESSORS, load_entry_points, load_plugins
+from msdkit.plugins import load_entry_points, load_plugins, named_by
+from msdkit.registry import MASKINGS, MODELS, PROCESSORS
 from msdkit.types import MULTIMODAL, Modality, Padded, Task, View
 
 ABOUT = "model.json"
@@ -68,8 +69,9 @@ class SavedModel:
         Of several processes all must call it, and the main one writes.
         """
         tensors = parallel.whole(self.model.state_dict())
-        if not parallel.is_main():
-            return
+        parallel.from_main(lambda: self._write(folder, tensors))
+
+    def _write(self, folder: Path, tensors: Mapping[str, Tensor]) -> None:
         # Cloned, as tied weights may not share memory
         state = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
         with whole(folder / WEIGHTS) as partial:
@@ -144,7 +146,8 @@ def load(
     folder: may be an address (see `msdkit.hub.paths`).
     masking: how hidden modalities are removed, if not as in training. processors, plugins: the
     nodes of some modalities and the list, where files that they name have moved. The plugins that
-    the run was trained with are imported, which runs their code: load only what you trust.
+    the run was trained with are imported, which runs their code, and a line for each says from
+    where: load only what you trust.
     """
     folder = local(folder)
     if not (folder / ABOUT).exists():
@@ -155,7 +158,8 @@ def load(
     about["processors"] |= processors or {}
     about["plugins"] = about["plugins"] if plugins is None else plugins
     load_entry_points()
-    load_plugins(about["plugins"])
+    with named_by(folder / ABOUT):
+        load_plugins(about["plugins"])
     node = {"name": about["name"], **about["params"]}
     masking = masking or about["masking"]
     made = {

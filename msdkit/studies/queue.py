@@ -18,9 +18,10 @@ from msdkit.config.schema import ExperimentConfig
 from msdkit.config.teachers import teacher_nodes
 from msdkit.config.validation import teacher_config, teacher_lacks
 from msdkit.errors import MsdkitError
+from msdkit.failures import told
 from msdkit.io.locks import claimed, until
+from msdkit.plugins import load_entry_points, load_plugins
 from msdkit.progress import bar, console
-from msdkit.registry import load_entry_points, load_plugins
 from msdkit.runs.evaluate import RunCache
 from msdkit.runs.folder import RESULTS
 from msdkit.runs.runner import run
@@ -73,8 +74,8 @@ def run_jobs(jobs: Sequence[Job], *, processes: int, logs: Path, tiny: bool = Fa
     else:
         failed = _in_parallel(jobs, min(processes, len(left)), logs, tiny)
     if failed:
-        told = "\n".join(f"  {title}: {why}" for title, why in failed.items())
-        raise MsdkitError(f"{len(failed)} of {len(jobs)} runs did not finish:\n{told}")
+        lines = "\n".join(f"  {title}: {why}" for title, why in failed.items())
+        raise MsdkitError(f"{len(failed)} of {len(jobs)} runs did not finish:\n{lines}")
 
 
 class _Worker:
@@ -117,10 +118,9 @@ class _Worker:
             try:
                 run(job.config, tiny=self.tiny, kept=self.kept)
             except Exception as error:  # whatever a plugin or torch raises: the others remain
-                known = isinstance(error, MsdkitError)
-                why = str(error) if known else f"{type(error).__name__}: {error}"
-                console().print(f"{job.title}: {why if known else traceback.format_exc()}")
-                self.failed[job.title] = why
+                known = told(error)
+                console().print(f"{job.title}: {known or traceback.format_exc()}")
+                self.failed[job.title] = known or f"{type(error).__name__}: {error}"
         return True
 
 
@@ -128,25 +128,25 @@ def _in_parallel(jobs: Sequence[Job], processes: int, logs: Path, tiny: bool) ->
     """Several workers, each with its share of the cores; their output goes to `logs`."""
     logs.mkdir(parents=True, exist_ok=True)
     spawn = multiprocessing.get_context("spawn")
-    told = spawn.SimpleQueue()
+    reported = spawn.SimpleQueue()
     cores = str(max(1, (os.cpu_count() or 1) // processes))
     files = [logs / f"worker-{os.getpid()}-{i}.log" for i in range(processes)]
     with _environment(OMP_NUM_THREADS=os.environ.get("OMP_NUM_THREADS", cores)):
         workers = [
-            spawn.Process(target=_apart, args=(jobs, tiny, file, told), daemon=True)
+            spawn.Process(target=_apart, args=(jobs, tiny, file, reported), daemon=True)
             for file in files
         ]
         for worker in workers:
             worker.start()
     console().print(f"{processes} processes; each tells what it does in {logs}")
-    failed = _watch(jobs, workers, told)
+    failed = _watch(jobs, workers, reported)
     dead = [f for f, w in zip(files, workers, strict=True) if w.exitcode]
     why = f"a process died; its last words are in {', '.join(map(str, dead))}"
     lost = {j.title: why for j in jobs if dead and not j.finished and j.title not in failed}
     return {**failed, **lost}
 
 
-def _watch(jobs: Sequence[Job], workers: Sequence[Any], told: Any) -> dict[str, str]:
+def _watch(jobs: Sequence[Job], workers: Sequence[Any], reported: Any) -> dict[str, str]:
     """Show how many runs are finished until the workers end; what they told of those that failed.
 
     Who tells much waits until it is read, so it is read while they live.
@@ -158,8 +158,8 @@ def _watch(jobs: Sequence[Job], workers: Sequence[Any], told: Any) -> dict[str, 
         def ended() -> bool:
             nonlocal done
             alive = any(worker.is_alive() for worker in workers)
-            while not told.empty():
-                failed.update(told.get())
+            while not reported.empty():
+                failed.update(reported.get())
             now = sum(job.finished for job in jobs)
             if now > done:
                 advance(now - done)
@@ -170,7 +170,7 @@ def _watch(jobs: Sequence[Job], workers: Sequence[Any], told: Any) -> dict[str, 
     return failed
 
 
-def _apart(jobs: Sequence[Job], tiny: bool, log: Path, told: Any) -> None:
+def _apart(jobs: Sequence[Job], tiny: bool, log: Path, reported: Any) -> None:
     """What a worker's process does."""
     with (
         log.open("a", encoding="utf-8", buffering=1) as file,
@@ -182,7 +182,7 @@ def _apart(jobs: Sequence[Job], tiny: bool, log: Path, told: Any) -> None:
         load_entry_points()
         for job in jobs:
             load_plugins(job.config.plugins)
-        told.put(_Worker(jobs, tiny).work())
+        reported.put(_Worker(jobs, tiny).work())
 
 
 def _end_with_parent() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -16,6 +14,7 @@ from msdkit.errors import ConfigError
 from msdkit.io.files import write_text
 from msdkit.io.owned import Kind, own
 from msdkit.io.seals import write_sealed
+from msdkit.io.sheets import csv_text
 from msdkit.io.structs import json_text
 from msdkit.runs.evaluate import RunCache
 from msdkit.runs.folder import RUN
@@ -173,11 +172,12 @@ def _write(study: Mapping[str, Any], out: Path) -> None:
     text += f"\nLabels: {study['scoring']}.\n" if study["scoring"] else ""
     text += "".join(f"\nTeacher: {line}.\n" for line in study["teachers"])
     write_text(out / "compare.md", text)
-    file = io.StringIO()
-    writer = csv.writer(file)
-    writer.writerow(["method", "seed", "view", "metric", "value"])
-    for name, found in study["methods"].items():
-        for view, row in found["scores"].items():
-            for metric, values in row.items():
-                writer.writerows([name, i, view, metric, v] for i, v in enumerate(values))
-    write_text(out / "compare.csv", file.getvalue())
+    lines = [
+        [name, i, view, metric, value]
+        for name, found in study["methods"].items()
+        for view, row in found["scores"].items()
+        for metric, values in row.items()
+        for i, value in enumerate(values)
+    ]
+    head = ["method", "seed", "view", "metric", "value"]
+    write_text(out / "compare.csv", csv_text([head, *lines]))

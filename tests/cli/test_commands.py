@@ -68,9 +68,14 @@ def test_list_of_a_users_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         "@WEIGHTINGS.register('mine_in_list')\n"
         "class Mine(nn.Module):\n"
         '    """Weights of mine."""\n'
+        "    def __init__(self, *, x: int, **rest): ...\n"
     )
     assert toy.main("list", "weightings", "--plugin", tmp_path / "mine.py") == 0
     assert "mine_in_list                   Weights of mine." in capsys.readouterr().out
+    assert toy.main("list", "weightings", "mine_in_list", "--plugin", tmp_path / "mine.py") == 0
+    said = capsys.readouterr().out
+    assert "  x: int (required)\n  any others, which it takes as they are\n" in said
+    assert "rest" not in said
 
 
 @pytest.mark.parametrize(

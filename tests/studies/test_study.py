@@ -122,11 +122,11 @@ def test_whatever_a_run_raises_stops_no_other(
     def run(config: Any, **_: Any) -> None:
         made.append(Path(config.run_dir).parent.name)
         if made[-1] == "narrow":
-            raise RuntimeError("out of memory")
+            raise RuntimeError("shapes differ")
         (Path(config.run_dir) / "results.json").touch()
 
     monkeypatch.setattr(work, "run", run)
-    with pytest.raises(MsdkitError, match="narrow, seed 0: RuntimeError: out of memory"):
+    with pytest.raises(MsdkitError, match="narrow, seed 0: RuntimeError: shapes differ"):
         compare([files["narrow"], files["wide"]], [files["base"]], out=tmp_path / "out", tiny=True)
     assert made == ["narrow", "wide"]
 

@@ -106,3 +106,26 @@ def test_a_candidate_that_is_wrong_is_told_before_the_first_is_trained(check, tm
         given = problems(check({"plugins": ["mine.py"], "weighting": "wrong_x"}))
     assert set(given) == {"weighting"}
     assert given["weighting"].startswith("'shar' of candidate 2: weighting 'wrong_x' has no param")
+
+
+def test_what_a_constructor_or_a_hook_raises_is_a_problem(check, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "from torch import nn\n"
+        "from msdkit.registry import WEIGHTINGS\n"
+        "@WEIGHTINGS.register('picky_x')\n"
+        "class Picky(nn.Module):\n"
+        "    def __init__(self, *, x: int = 1) -> None:\n"
+        "        super().__init__()\n"
+        "        if x == 3:\n"
+        "            raise ValueError('x must not be 3')\n"
+        "    def validate(self, views):\n"
+        "        raise IndexError('no such view')\n"
+    )
+    for x, message in (
+        (3, rf"weighting 'picky_x': ValueError: x must not be 3 ({tmp_path / 'mine.py'}:8)"),
+        (1, "IndexError: no such view"),
+    ):
+        weighting = {"name": "picky_x", "x": x}
+        with plugins_forgotten():
+            given = problems(check({"plugins": ["mine.py"], "weighting": weighting}))
+        assert given == {"weighting": message}
