@@ -21,7 +21,7 @@ PLUGINS = ("losses", "weightings", "models", "processors", "datasets", "metrics.
 NAMES = ("builtin.py", "traits.py")  # of plugins, and of traits that are called alike
 # Names of plugins that mean something else, too: kinds of raw values, columns, charts, downloads
 WORDS = {"accuracy", "agreement", "array", "calibration_error", "features", "mean", "saliency"}
-WORDS |= {"schedule", "tokenizer", "words", "hateful_memes", "mmimdb", "snli_ve", "vqa2"}
+WORDS |= {"jsonl", "schedule", "tokenizer", "words", "hateful_memes", "mmimdb", "snli_ve", "vqa2"}
 
 
 def shown(default: Any) -> str:

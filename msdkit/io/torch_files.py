@@ -46,8 +46,13 @@ def check_sizes(path: Path) -> None:
         return
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         found: dict[str, int] = {}
-        for _ in range(LEGACY):
-            found |= _asked(data, size)
+        try:
+            for _ in range(LEGACY):
+                found |= _asked(data, size)
+        except EOFError:
+            if found:
+                raise
+            return  # no file of torch.save, and torch says what it asks for
         if sum(found.values()) > size - data.tell():
             raise ValueError(f"storages of {sum(found.values())} bytes in a file of {size}")
 

@@ -65,6 +65,8 @@ def summary(config: ExperimentConfig) -> dict[str, Any]:
     for key in ("run_dir", "sweep", "max_pixels"):
         values.pop(key)
     values["train"].pop("tracker")
+    for key in ("predictions", "top_k"):
+        values["evaluate"].pop(key)
     return values
 
 

@@ -59,6 +59,7 @@ def kl(p: np.ndarray, q: np.ndarray) -> np.ndarray:
 def copied(run: Path, to: Path, **changes: Any) -> Path:
     """A run's folder with changes to its `results.json`, or `files` in the place of others."""
     shutil.copytree(run, to)
+    (to / "checksums.json").unlink()
     results = json.loads((to / "results.json").read_text(encoding="utf-8"))
     (to / "results.json").write_text(json.dumps({**results, **changes}), encoding="utf-8")
     return to
