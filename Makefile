@@ -9,7 +9,7 @@ export GOMP_SPINCOUNT ?= 3000
 # as msdkit itself sets it: huge pages for large tensors
 export THP_MEM_ALLOC_ENABLE ?= 1
 
-.PHONY: demo test check peers bench bench-gpu docs linkcheck
+.PHONY: demo test check campaign peers bench bench-gpu docs linkcheck
 
 $(INSTALLED): setup.py
 	$(PYTHON) -m venv $(VENV)
@@ -27,6 +27,9 @@ check: $(INSTALLED)  ## formatting, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+campaign: $(INSTALLED)  ## kills, full disks, damage, odd input, two at once: what survives; 14 minutes on 2 cores
+	$(BIN)/python tools/campaign.py --page docs/reliability.md
 
 peers: $(INSTALLED)  ## what others compute of the same, into docs/peers.md; a minute on 2 cores
 	@for peer in $$(grep -v '^#' tests/peers/requirements.txt); do \
