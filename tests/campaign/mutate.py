@@ -7,7 +7,7 @@ import random
 import string
 from typing import Any
 
-DEEP = 400  # levels
+DEEP = 100  # levels
 ODD: list[Any] = [None, True, False, 0, -1, 1, 2**31, 2**63, 2**64, -(2**63), 10**30, 0.0, -0.5]
 ODD += [1e308, 1e-320, float("nan"), float("inf"), "", " ", "0", "-1", "null", "nan", "a" * 5000]
 ODD += ["\x00", "é", "😀", "\ud800", "../..", "/dev/null", "${here}", "${", "text", "kl", "1e3"]

@@ -96,9 +96,10 @@ SAME = (*RUN, "teacher.run=teacher")
 
 
 def _clear(ended: Ended, words: tuple[str, ...] = ("",)) -> str:
-    """The outcome; Bad for an error of several lines or one that does not name the cause."""
+    """The outcome; Bad for an error of the system that has several lines, or that does not name
+    the cause."""
     outcome = ended.outcome()
-    if outcome == "refused" and len(ended.error.splitlines()) > 1:
+    if outcome == "refused" and words != ("",) and len(ended.error.splitlines()) > 1:
         raise Bad("many lines", ended.error[:160])
     if outcome == "refused" and not any(word in ended.error for word in words):
         raise Bad("unclear", ended.error[:160])

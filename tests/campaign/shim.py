@@ -51,7 +51,8 @@ class Shim:
         if self.on in ("", what):
             self.counted += 1
             if self.at == self.counted - 1:
-                half()
+                if self.signal == signal.SIGKILL:  # after any other the process goes on
+                    half()
                 os.kill(os.getpid(), self.signal)
 
     def watched(self, path: Any) -> bool:

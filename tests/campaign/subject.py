@@ -49,7 +49,7 @@ RUN = ("run", "student.yaml")
 OTHER = (*RUN, "train.lr=0.02")
 SWEEP = ("sweep", "student.yaml", "space.yaml", "--trials", "2", "--out", "sweep")
 METHODS = ("compare", "a.yaml", "b.yaml", "--base", "student.yaml", "--out", "study")
-SAVE = "rename .last.partial"  # a checkpoint takes its place
+LINE = "write metrics.jsonl"
 IMPORT = ("features", "import", "regions", "--to", "imported")
 PREPARED = (("run", "teacher.yaml"), RUN, SWEEP, METHODS)
 
@@ -57,7 +57,8 @@ PREPARED = (("run", "teacher.yaml"), RUN, SWEEP, METHODS)
 class Subject:
     """A working folder in which all has been made, to be copied for each trial.
 
-    expected: {what: its numbers} of runs that nobody disturbed.
+    expected: {what: its numbers} of runs that nobody disturbed; lines: how many their logs have;
+    stopped: the run folder of one that was killed in its second epoch.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -78,7 +79,7 @@ class Subject:
         self.expected["student"] = numbers(self.base / "runs/student")
         self.expected["other"] = self._other()
         done = self.operations(*RUN, without=("runs/student",))
-        self.saves = done.count(SAVE)
+        self.lines = done.count(LINE)
         self.stopped = self.stop(self.folder / "half")
 
     def copy(self, to: Path, *without: str) -> Path:
@@ -127,7 +128,7 @@ class Subject:
     def stop(self, to: Path, *more: str) -> Path:
         """The run folder of a student that was killed in its second epoch."""
         work = self.copy(to, "runs/student")
-        command(work, *RUN, *more, shim=Shim(work, self.saves - 1, on=SAVE))
+        command(work, *RUN, *more, shim=Shim(work, self.lines - 2, on=LINE))
         assert (work / "runs/student/last").is_dir()
         return work / "runs/student"
 

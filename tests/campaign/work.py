@@ -18,7 +18,7 @@ from typing import Any
 from shim import Shim
 
 TIMEOUT = 120.0  # seconds, of one command
-TIMES = ("examples_per_second", "seconds_this_session", "run_dir", "cost", "seconds")
+ELSE = ("examples_per_second", "seconds_this_session", "run_dir", "cost", "config", "teachers")
 
 
 class Bad(Exception):
@@ -197,7 +197,7 @@ def _tensors(path: Path) -> dict[str, str]:
 
 def _timeless(value: Any) -> Any:
     if isinstance(value, dict):
-        return {k: _timeless(v) for k, v in value.items() if k not in TIMES}
+        return {k: _timeless(v) for k, v in value.items() if k not in ELSE}
     return [_timeless(v) for v in value] if isinstance(value, list) else value
 
 
