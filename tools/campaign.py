@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # a process with threads cannot be forked
 SLOW = ["cli.commands", "runs.runner", "runs.evaluate", "report", "studies.study", "studies.sweep"]
 SLOW += ["datasets.jsonl", "features.importing", "teacher_cache.cache"]
-PARTS = ["kills", "places", "flips", "pairs", "fuzz"]
+PARTS = ["kills", "places", "flips", "pairs", "fuzz", "foreign"]
 BEGIN, END = "<!-- the campaign's table -->", "<!-- its end -->"
 SHOWN = 40  # failures that are listed
 
@@ -42,7 +42,7 @@ def main() -> int:
     parser.add_argument("--page", type=Path, help="write the table between its two marks")
     given = parser.parse_args()
     sys.path[:0] = [str(given.tree.resolve())]
-    sys.path += [str(ROOT / "tests/campaign")]
+    sys.path += [str(ROOT / "tests" / name) for name in ("campaign", "helpers")]
     warnings.simplefilter("ignore")
     for name in SLOW:
         importlib.import_module(f"msdkit.{name}")

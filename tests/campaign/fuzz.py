@@ -5,22 +5,19 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
 import random
-import signal
-import sys
-from collections.abc import Callable
+import re
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from batch import batch, place
 from mutate import bytes_changed, mutated
 from subject import IMPORT, METHODS, MODALITIES, RUN, STUDENT, SWEEP, Subject
 from trial import Category, Report, Trial, draws
 from work import Bad, command, main
 
-BATCH, PATIENCE = 25, 20  # cases in one process; seconds of one of them
-Case = Callable[[random.Random], Any]
+LARGE = re.compile(r"\d{5}|\de")  # a model of that size is not made
 FORMATS = ["PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "TGA"]
 
 
@@ -30,17 +27,17 @@ def categories(subject: Subject, seed: int) -> list[Category]:
         Category(
             "fuzz: configs",
             "keys, values, types, nesting and bytes of a config; `check`, some run with `--tiny`",
-            lambda: draws(seed, "configs", partial(_batch, subject, _config)),
+            lambda: draws(seed, "configs", partial(batch, subject, _config)),
         ),
         Category(
             "fuzz: rows",
             "values, types, bytes of a data set's rows; all rows read, or predicted",
-            lambda: draws(seed, "rows", partial(_batch, subject, _rows)),
+            lambda: draws(seed, "rows", partial(batch, subject, _rows)),
         ),
         Category(
             "fuzz: pictures",
             "bytes of pictures in eight formats, read by `patches`",
-            lambda: draws(seed, "pictures", partial(_batch, subject, _picture)),
+            lambda: draws(seed, "pictures", partial(batch, subject, _picture)),
             weight=0.6,
         ),
         Category(
@@ -49,36 +46,6 @@ def categories(subject: Subject, seed: int) -> list[Category]:
             lambda: draws(seed, "files", partial(_file, subject)),
         ),
     ]
-
-
-def _batch(
-    subject: Subject, case: Callable[[random.Random, Path], str], draw: random.Random, number: int
-) -> Trial:
-    def act(folder: Path, report: Report) -> str:
-        work = subject.copy(folder)
-        os.chdir(work)
-        os.environ["MSDKIT_CACHE"] = str(work / "cache")
-        sys.stdout = sys.stderr = io.StringIO()
-        signal.signal(signal.SIGALRM, _too_long)
-        for i in range(BATCH):
-            name = f"#{number}.{i}"
-            report(name, "begun", "")
-            own = random.Random(f"{draw.random()}")
-            signal.alarm(PATIENCE)
-            try:
-                report(name, case(own, work), "")
-            except Bad as bad:
-                report(name, bad.kind, bad.word)
-            except Exception as error:
-                report(name, "traceback", f"{type(error).__name__}: {error}"[:200])
-            signal.alarm(0)
-        return ""
-
-    return Trial(f"#{number}", act)
-
-
-def _too_long(*_: Any) -> None:
-    raise Bad("hang", f"more than {PATIENCE} s")
 
 
 def _said(words: tuple[str, ...]) -> str:
@@ -90,23 +57,12 @@ def _said(words: tuple[str, ...]) -> str:
     except Bad:
         raise
     except Exception as error:
-        raise Bad("traceback", f"{words[0]}: {_place(error)}") from None
+        raise Bad("traceback", f"{words[0]}: {place(error)}") from None
     if code == 0:
         return "read"
     if code == 2 and "error: " in told.getvalue().lower():
         return "refused"
     raise Bad("exit", f"{words[0]}: {code} {told.getvalue()[-160:]}")
-
-
-def _place(error: BaseException) -> str:
-    """An error, and the line of ours that it came through last."""
-    trace, where = error.__traceback__, ""
-    while trace is not None:
-        name = trace.tb_frame.f_code.co_filename
-        if "/msdkit/" in name:
-            where = f"{name.rpartition('/msdkit/')[2]}:{trace.tb_lineno}"
-        trace = trace.tb_next
-    return f"{type(error).__name__} in {where}: {str(error)[:120]!r}"
 
 
 def _config(draw: random.Random, work: Path) -> str:
@@ -117,8 +73,7 @@ def _config(draw: random.Random, work: Path) -> str:
     data = text.encode("utf-8", "surrogatepass")
     path.write_bytes(bytes_changed(draw, data) if draw.random() < 0.3 else data)
     found = _said(("check", str(path)))
-    small = path.stat().st_size < 1 << 16
-    if found == "read" and small and draw.random() < 0.1:
+    if found == "read" and not LARGE.search(text) and draw.random() < 0.1:
         found = _said(("run", str(path), "--tiny", f"run_dir=runs/fuzzed{draw.random()}"))
     return found
 
@@ -154,7 +109,7 @@ def _rows(draw: random.Random, work: Path) -> str:
     except MsdkitError:
         return "refused"
     except Exception as error:
-        raise Bad("traceback", _place(error)) from None
+        raise Bad("traceback", place(error)) from None
     return "read"
 
 
@@ -179,7 +134,7 @@ def _picture(draw: random.Random, work: Path) -> str:
     except MsdkitError:
         return "refused"
     except Exception as error:
-        raise Bad("traceback", _place(error)) from None
+        raise Bad("traceback", place(error)) from None
     return "read"
 
 

@@ -35,7 +35,7 @@ def categories(subject: Subject, seed: int) -> list[Category]:
             "kill: a run's files",
             "SIGKILL at each operation on files of a run, halfway through each write; same command",
             lambda: (_kill(subject, RUN, ("runs/student",), at) for at in _shuffled(saves, seed)),
-            weight=3,
+            weight=6,
             total=len(saves),
         ),
         Category(
@@ -45,7 +45,7 @@ def categories(subject: Subject, seed: int) -> list[Category]:
                 _kill(subject, CACHE, ("cache", "runs/student"), at)
                 for at in _shuffled(shards, seed)
             ),
-            weight=2,
+            weight=4,
             total=len(shards),
         ),
         Category(

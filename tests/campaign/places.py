@@ -17,7 +17,6 @@ from trial import Category, Report, Skipped, Trial, draws
 from work import Bad, Ended, command, numbers, require_equal
 
 NEW_NAMES, PRIVATE, READ_ONLY, REMOUNT = 0x20000, 0x44000, 1, 32  # of Linux' mount(2)
-USED = 400_000  # bytes that a run and its cache come to here, about
 ODD: dict[str, Callable[[Path], None]] = {
     "run_dir=a\x00b": lambda work: None,
     "run_dir=" + "n" * 300: lambda work: None,

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from work import Bad
 
-LIMIT = 150.0  # seconds, of one trial
+LIMIT = 400.0  # seconds, of one trial
 Report = Callable[[str, str, str], None]  # (case, outcome, a word on it)
 
 
