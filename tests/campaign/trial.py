@@ -88,7 +88,8 @@ def run_all(categories: list[Category], folder: Path, seconds: float, jobs: int)
         while open_ones and len(running) < jobs:
             category = min(open_ones, key=lambda c: c.seconds / c.weight)
             late = time.monotonic() > end
-            trial = None if late else category.next()
+            here = category.tried or len(category.outcomes) < 3  # it can be made here
+            trial = None if late or not here else category.next()
             if trial is None:
                 open_ones.remove(category)
                 continue
