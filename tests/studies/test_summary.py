@@ -7,9 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from msgspec.structs import replace
 from report_subject import finished
 
 from msdkit.errors import ConfigError
+from msdkit.runs.prediction_table import table_writer
+from msdkit.runs.results import SplitResults
 from msdkit.studies.summary import summarise
 from msdkit.tables import study_tables
 
@@ -78,3 +82,34 @@ def test_labels_are_needed(tmp_path: Path) -> None:
     run = finished(tmp_path / "kd" / "seed0", np.ones(4), labelled=False)
     with pytest.raises(ConfigError, match="a comparison needs labels"):
         summarise({"kd": [run]}, "kd", "made up")
+
+
+def test_what_tables_of_likeliest_classes_do_not_tell_is_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The area under a curve takes all classes; accuracy is that of what was answered."""
+    draw = torch.Generator().manual_seed(0)
+    names, ids = list("abcd"), [str(i) for i in range(30)]
+    labels, made = torch.randint(4, (30,), generator=draw), {}
+    for name in ("kd", "msd"):
+        logits = torch.randn(30, 4, generator=draw)
+        about: Any = (ids, "single_label", names)
+        (tmp_path / name).mkdir()
+        path = tmp_path / name / "predictions.parquet"
+        with table_writer(path, *about, metrics=["accuracy", "auroc"], top_k=2) as write:
+            write(slice(0, 30), {"multimodal": logits}, labels)
+        scores = {"accuracy": float((logits.argmax(1) == labels).float().mean()), "auroc": 0.5}
+        made[name] = [
+            replace(
+                finished(tmp_path / f"{name}-lines", np.ones(2, bool)),
+                run_dir=str(tmp_path / name),
+                label_names=names,
+                metrics=["accuracy", "auroc"],
+                splits={"test": SplitResults(student={"multimodal": scores})},
+            )
+        ]
+    study = summarise(made, "kd", "made up")
+    (row,) = study["differences"]
+    own = [study["methods"][n]["scores"]["multimodal"]["accuracy"][0] for n in ("kd", "msd")]
+    assert (row["metric"], row["mean"]) == ("accuracy", pytest.approx(own[1] - own[0]))
+    assert "differences of auroc are left out: predictions.parquet" in capsys.readouterr().err
