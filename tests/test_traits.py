@@ -19,7 +19,8 @@ from msdkit.weightings.learned import Learned
 ROOT = Path(__file__).parents[1]
 PLUGINS = ("losses", "weightings", "models", "processors", "datasets", "metrics.py")
 NAMES = ("builtin.py", "traits.py")  # of plugins, and of traits that are called alike
-# Names of plugins that mean something else, too: kinds of raw values, columns, charts, downloads
+# Names of plugins that mean something else, too: kinds of raw values, columns, charts, downloads,
+# forms of predictions
 WORDS = {"accuracy", "agreement", "array", "calibration_error", "features", "mean", "saliency"}
 WORDS |= {"jsonl", "schedule", "tokenizer", "words", "hateful_memes", "mmimdb", "snli_ve", "vqa2"}
 

@@ -32,6 +32,11 @@ class Ragged:
         """int64 [N]: how many columns each row has"""
         return self.ends.diff()
 
+    def close(self, other: Ragged, off: float) -> bool:
+        """Whether it has the same columns, with values that are no further apart."""
+        same = torch.equal(self.ends, other.ends) and torch.equal(self.columns, other.columns)
+        return same and torch.allclose(self.values, other.values, rtol=0, atol=off)
+
     def at(self, rows: Tensor) -> Ragged:
         """Those of some rows, int [M]."""
         counts = self.counts[rows]
