@@ -37,7 +37,7 @@ class Table:
         with self._named():
             import pyarrow.parquet as pq
 
-            self._file = pq.ParquetFile(path, memory_map=True)
+            self._file = pq.ParquetFile(path)
             about = json.loads((self._file.schema_arrow.metadata or {})[ABOUT])
             if about["format"] != FORMAT or (about["task"], about["classes"]) != (task, [*names]):
                 raise ValueError("it is of another format, task or classes")

@@ -64,7 +64,7 @@ def ragged(chosen: Tensor, values: Tensor, descending: bool = False) -> Ragged:
     if descending:
         order = torch.from_numpy(np.lexsort((-held.numpy(), rows.numpy())))
         columns, held = columns[order], held[order]
-    return Ragged(F.pad(chosen.sum(1).cumsum(0), (1, 0)), columns, held)
+    return Ragged(F.pad(rows.bincount(minlength=len(chosen)).cumsum(0), (1, 0)), columns, held)
 
 
 def top_answers(
