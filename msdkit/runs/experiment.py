@@ -34,6 +34,7 @@ from msdkit.runs.answer_rows import Changed
 from msdkit.runs.folder import flat, summary
 from msdkit.runs.new_distiller import new_distiller
 from msdkit.runs.new_model import new_model
+from msdkit.runs.predictions import as_table
 from msdkit.runs.rehearsal import check_widths, rehearse
 from msdkit.runs.saved_model import SavedModel, load
 from msdkit.runs.teachers import Teachers, fit_weighting, gather, teacher_digests, teachers_training
@@ -227,6 +228,7 @@ class Experiment:
     def prepare(self) -> None:
         """Read all that the evaluation needs, so that nothing is found amiss after training."""
         teachers_training(self.config, self.tiny)
+        as_table(self.config.evaluate, len(self.label_names))
         if not self.tiny and (labels := self.raw("val").labels) is not None:
             check_metric(self.metric, self.metrics, labels, len(self.label_names), self.task)
         for name in self.evaluated:

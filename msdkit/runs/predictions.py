@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -18,7 +19,7 @@ from torch import Tensor
 from msdkit import traits
 from msdkit.config.schema import EvaluateConfig
 from msdkit.data.labels import encode_label
-from msdkit.errors import DataError
+from msdkit.errors import ConfigError, DataError
 from msdkit.evaluation.reading import Sink
 from msdkit.evaluation.scores import metric_name
 from msdkit.evaluation.significance import MetricSums, Sums, metric_sums
@@ -53,9 +54,7 @@ def prediction_writer(
     """Inside, what writes a part of the answers into the folder's file, in the form that the config
     asks for; at the end it appears as a whole. split: whose file it is, if it is not the run's."""
     lines, table = prediction_files(folder, split)
-    if config.predictions == "parquet" or (
-        config.predictions == "auto" and len(names) > MOST_CLASSES
-    ):
+    if as_table(config, len(names)):
         with table_writer(table, ids, task, names, metrics=metrics, top_k=config.top_k) as write:
             yield write
         lines.unlink(missing_ok=True)  # what another config, or an older version, wrote
@@ -63,6 +62,19 @@ def prediction_writer(
         with line_writer(lines, ids, task, names) as write:
             yield write
         table.unlink(missing_ok=True)
+
+
+def as_table(config: EvaluateConfig, classes: int) -> bool:
+    """Whether the answers are written as a table; ConfigError where what writes it is missing."""
+    asked = config.predictions == "parquet"
+    if not asked and (config.predictions != "auto" or classes <= MOST_CLASSES):
+        return False
+    if find_spec("pyarrow") is None:
+        raise ConfigError(
+            f"evaluate.predictions: {config.predictions}: a table of {classes:,} classes needs "
+            "pyarrow: pip install pyarrow; or set it to jsonl, which holds all classes"
+        )
+    return True
 
 
 def prediction_files(folder: Path, split: str = "") -> tuple[Path, Path]:

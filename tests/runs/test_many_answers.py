@@ -12,13 +12,14 @@ import pytest
 import toy
 from plugins import plugins_forgotten
 
-from msdkit.errors import TrainingError
+from msdkit.config.schema import EvaluateConfig
+from msdkit.errors import ConfigError, TrainingError
 from msdkit.evaluation import stream
 from msdkit.registry import DATASETS
 from msdkit.report import page
 from msdkit.report.read import read
 from msdkit.runs.evaluate import evaluate
-from msdkit.runs.predictions import read_predictions
+from msdkit.runs.predictions import as_table, read_predictions
 from msdkit.runs.runner import results_of
 from msdkit.studies.summary import summarise
 from msdkit.types import Example
@@ -126,6 +127,35 @@ def test_another_split_is_evaluated_into_a_table(made: Path) -> None:
     about = json.loads(pq.read_schema(run / "predictions-val.parquet").metadata[b"msdkit"])
     assert (about["views"], about["top_k"]) == (["multimodal", "text"], 5)
     assert json.loads((run / "slices-val.json").read_text())["odd"]["count"] == 20
+
+
+def test_what_writes_tables_is_missed_before_training(
+    made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("msdkit.runs.predictions.find_spec", lambda name: None)
+    plain = {**toy.PLAIN, "dataset": {"name": "toy_many"}}
+    with pytest.raises(ConfigError, match="auto: a table of 130 classes needs pyarrow"):
+        results_of(toy.configured(made / "new.yaml", plain))
+    assert not (made / "new").exists()
+    assert not as_table(EvaluateConfig(), 100)
+    assert not as_table(EvaluateConfig(predictions="jsonl"), COUNT)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        (
+            "predictions",
+            "csv",
+            "evaluate.predictions: expected 'auto' or 'jsonl' or 'parquet', got 'csv'",
+        ),
+        ("top_k", 0, "evaluate.top_k: expected"),
+    ],
+)
+def test_what_the_config_may_not_ask_for(tmp_path: Path, key: str, value: Any, told: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        toy.configured(tmp_path / "x.yaml", toy.PLAIN, evaluate={key: value})
+    assert told in str(caught.value)
 
 
 def test_a_study_of_tables_and_lines(made: Path) -> None:
