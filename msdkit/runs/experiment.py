@@ -19,25 +19,22 @@ from msdkit.data.inputs import ModelInputs
 from msdkit.data.raw import RawSplit
 from msdkit.data.split import Split, carve
 from msdkit.distillation.distiller import Distiller
-from msdkit.evaluation.chance import chance_lines
 from msdkit.evaluation.reading import Reading, Sink
-from msdkit.evaluation.scores import Scores, check_answers, check_metric, metric_name
-from msdkit.evaluation.stream import parts, stream
+from msdkit.evaluation.scores import Scores, metric_name
+from msdkit.evaluation.stream import stream
 from msdkit.failures import memory
 from msdkit.functional import without_classes
 from msdkit.io.cache import cache_dir
 from msdkit.io.pictures import allow_pixels
 from msdkit.parallel import from_main
-from msdkit.progress import console
 from msdkit.registry import DATASETS, METRICS, WEIGHTINGS
 from msdkit.runs.answer_rows import Changed
 from msdkit.runs.folder import flat, summary
 from msdkit.runs.new_distiller import new_distiller
 from msdkit.runs.new_model import new_model
-from msdkit.runs.predictions import as_table
 from msdkit.runs.rehearsal import check_widths, rehearse
 from msdkit.runs.saved_model import SavedModel, load
-from msdkit.runs.teachers import Teachers, fit_weighting, gather, teacher_digests, teachers_training
+from msdkit.runs.teachers import Teachers, fit_weighting, gather, teacher_digests
 from msdkit.training.engine import accelerator_for
 from msdkit.training.seeding import seed_everything
 from msdkit.training.trainer import OnEvaluate, Trainer
@@ -224,27 +221,6 @@ class Experiment:
     def compares_with_teacher(self) -> bool:
         """Whether there is a teacher with fixed answers."""
         return self.teachers is not None and self.teachers.fixed
-
-    def prepare(self) -> None:
-        """Read all that the evaluation needs, so that nothing is found amiss after training."""
-        teachers_training(self.config, self.tiny)
-        as_table(self.config.evaluate, len(self.label_names))
-        if not self.tiny and (labels := self.raw("val").labels) is not None:
-            check_metric(self.metric, self.metrics, labels, len(self.label_names), self.task)
-        for name in self.evaluated:
-            self.split(name)
-            _ = self.raw(name).slices
-            if self.teachers is not None and self.compares_with_teacher:
-                self._check_teacher(name)
-
-    def _check_teacher(self, split: str) -> None:
-        answers, ids = self.teacher_answers(split, self.views), self.raw(split).ids
-        for rows in parts(len(ids), len(self.label_names)):
-            found = {view: held[rows] for view, held in answers.items()}
-            check_answers(found, self.task, ids[rows], f"{split}, from the teacher,")
-        lines = chance_lines(answers, self.raw(split), self.metrics, self.metric)
-        for line in lines if split == "val" and not self.tiny else ():
-            console().print(f"warning: {line}")
 
     def trainer(self, on_evaluate: OnEvaluate | None = None) -> Trainer:
         """The training loop over this experiment."""

@@ -34,6 +34,7 @@ from msdkit.runs.folder import (
     equal,
     resolved_yaml,
 )
+from msdkit.runs.preparation import prepare
 from msdkit.runs.provenance import (
     PROCESSORS,
     Inputs,
@@ -111,7 +112,7 @@ def _trained(
         best, tried = searched(config, partial(results_of, tiny=tiny, kept=kept, search=False))
     if tried:
         experiment = Experiment(best, tiny=tiny, raw=kept.raw)
-    experiment.prepare()  # nothing is written before everything is known to fit
+    prepare(experiment)  # nothing is written before everything is known to fit
     trainer = experiment.trainer(on_evaluate)
     from_main(partial(_begin, experiment, config))
     if parallel.world() > 1 and coupled(experiment.distiller):
