@@ -6,8 +6,8 @@
 # Versions: tokenizers 0.23.3, Python 3.11, Linux x86_64
 # Date: 2026-11-28
 # Why it matters: an embedding table made for vocab_size is indexed beyond its end as soon as the texts are Chinese,
-#   Japanese or have emoji. `limit_alphabet` helps, but breaks ties by the order of a hash map. msdkit keeps the most
-#   frequent characters itself, see msdkit/processors/vocabulary.py
+#   Japanese or have emoji. `limit_alphabet` helps, but breaks ties by the order of a hash map. The most frequent
+#   characters are chosen by hand in msdkit/processors/vocabulary.py
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from msdkit.errors import DataError
 from msdkit.io.digests import content_digests
 from msdkit.io.seals import check
 from msdkit.io.strings import digest
@@ -22,8 +25,12 @@ Inputs = dict[str, Any]
 
 def read_inputs(folder: Path) -> Inputs:
     """What a run began with; DataError when that is damaged."""
-    check(folder / INPUTS)
-    return json.loads((folder / INPUTS).read_text(encoding="utf-8"))
+    path = folder / INPUTS
+    check(path)
+    try:  # those of earlier versions have no checksum
+        return msgspec.json.decode(path.read_bytes(), type=Inputs)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} does not tell what the run began with: {error}") from error
 
 
 def full_inputs(experiment: Experiment) -> Inputs:
@@ -83,7 +90,11 @@ def _there(path: str) -> bool:
 
 def _same_data(experiment: Experiment, held: Mapping[str, Any]) -> bool:
     splits = ["train", *experiment.evaluated]
-    return [*held] == splits and all(experiment.raw(s).is_as(held[s]) for s in splits)
+    return (
+        isinstance(held, Mapping)
+        and [*held] == splits
+        and all(experiment.raw(s).is_as(held[s]) for s in splits)
+    )
 
 
 def _digest(processor: Any, node: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import toy
 
-from msdkit.errors import ConfigError
+from msdkit.errors import ConfigError, DataError
 from msdkit.io.seals import seal
 from msdkit.runs.runner import run
 
@@ -26,4 +26,18 @@ def test_other_inputs_are_refused(
     path.write_text(json.dumps({**held, what: ["of another day"]}))
     seal(path.parent, path.name)
     with pytest.raises(ConfigError, match=f"its {what} changed since the run began"):
+        run(config, tiny=True)
+
+
+@pytest.mark.parametrize("text", ["", "[1]", '{"data": ', "\x00\x00", None])
+def test_damaged_inputs_of_an_earlier_version_are_named(
+    tmp_path: Path, own_cache: Path, text: str | None
+) -> None:
+    """They have no checksum."""
+    config = toy.configured(tmp_path / "x.yaml", toy.PLAIN)
+    run(config, tiny=True)
+    (tmp_path / "x" / "checksums.json").unlink()
+    path = tmp_path / "x" / "inputs.json"
+    path.unlink() if text is None else path.write_text(text)
+    with pytest.raises(DataError, match=r"inputs\.json does not tell what the run began with"):
         run(config, tiny=True)
