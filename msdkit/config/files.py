@@ -96,10 +96,12 @@ def _read(path: Path, above: tuple[Path, ...]) -> list[Layer]:
         )
     _refuse_nul(str(path), values)
     values = _localise({str(k): v for k, v in values.items()}, path.parent)
-    bases = values.pop("base", None) or []
-    bases = [bases] if isinstance(bases, str) else bases
+    given = values.pop("base", None)
+    bases = [] if given is None else [given] if isinstance(given, str) else given
+    if not (isinstance(bases, list) and all(isinstance(base, str) for base in bases)):
+        raise ConfigError(f"{path}: base: expected a file or a list of files, got {given!r}")
     chain = (*above, path.resolve())
-    layers = [layer for b in bases for layer in _read(path.parent / str(b), chain)]
+    layers = [layer for b in bases for layer in _read(path.parent / b, chain)]
     return [*layers, Layer(str(path), path.parent, values)]
 
 

@@ -201,3 +201,14 @@ def test_the_source_of_a_value_is_the_last_file_that_sets_it(write):
     assert raw.source_of("distill.1.weight") == "command line"
     assert raw.source_of("train.gone") == "command line"  # the last that touches `train`
     assert raw.source_of("seed.x") == child
+
+
+@pytest.mark.parametrize("base", ["5", "0", "[1, 2]", "{a: b}", "true", "[a.yaml, null]"])
+def test_a_base_that_is_no_file_is_named(write, base):
+    with pytest.raises(ConfigError, match=r"b\.yaml: base: expected a file or a list of files"):
+        load_raw([write("b.yaml", f"base: {base}")])
+
+
+@pytest.mark.parametrize("base", ["null", "[]"])
+def test_no_base_is_none(write, base):
+    assert load_raw([write("b.yaml", f"base: {base}\nseed: 3")]).values == {"seed": 3}
