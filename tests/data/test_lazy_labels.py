@@ -107,7 +107,7 @@ def test_scores_of_lazy_labels_are_the_same(monkeypatch: pytest.MonkeyPatch) -> 
     raw, lazy = opened(Dense, "soft_target"), opened(Known, "soft_target")
     logits = {"multimodal": torch.randn(16, 3), "text": torch.randn(16, 3)}
     wanted = score(logits, raw.labels, ["vqa_accuracy"], "soft_target")  # type: ignore[arg-type]
-    monkeypatch.setattr("msdkit.evaluation.scores.CHUNK", 5)
+    monkeypatch.setattr("msdkit.evaluation.stream.CHUNK", 5)
     lazy.dataset.asked.clear()
     found = score(logits, lazy.labels, ["vqa_accuracy"], "soft_target")  # type: ignore[arg-type]
     assert max(map(len, lazy.dataset.asked)) <= 5
