@@ -202,9 +202,11 @@ def data_stats(
 
     The sheet is a PNG with examples of the test split."""
     from msdkit.cli.catalogue import dataset_class
+    from msdkit.datasets.sheet import check_sheet
     from msdkit.datasets.stats import contact_sheet, dataset_stats
     from msdkit.tables import print_stats
 
+    check_sheet(sheet)  # before a data set is fetched and built for it
     cls, values = dataset_class(name, parameters or [])
     stats = dataset_stats(cls, values, ["train", "val", "test"])
     contact_sheet(cls("test", **values), sheet)

@@ -17,13 +17,18 @@ _PAPER, _CARD, _EDGE, _INK = "#f4f5f7", "#ffffff", "#dfe3e8", "#1f2933"
 _COLOURS = ("#0072b2", "#b35c00", "#00795a", "#a3476f", "#5b5b9f", "#8a6d00", "#3a7ca5", "#9c3d3d")
 
 
+def check_sheet(path: Path) -> None:
+    """ConfigError for a file that is there and is no sheet of ours."""
+    check_replaceable(path, b"Software\0msdkit", "--sheet")
+
+
 def draw_sheet(
     cards: Sequence[Card], kinds: Mapping[str, str], labels: Sequence[str], path: Path, columns: int
 ) -> Path:
     """Write the cards as a PNG, row by row; each class has its colour."""
     from PIL import Image, ImageDraw
 
-    check_replaceable(path, b"Software\0msdkit", "--sheet")
+    check_sheet(path)
     pictured = "image" in kinds.values()
     height = _card_height(pictured)
     columns = max(1, min(columns, len(cards)))
